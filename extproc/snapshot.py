@@ -1,0 +1,104 @@
+"""What runs: a routing config with every name resolved, compiled once and never changed.
+
+Written config (`extproc.config`) and running config are two things: the file may say `gpt-4o`, a
+Snapshot holds the target. An exchange takes the Snapshot once, so a reload swaps one reference and
+no request sees two configs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from extproc.vocabulary import ModelName, Provider, ProviderName, Target, TargetId
+
+GUARD_PREFIX = "guard:"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRange:
+    """Inclusive on both ends; an absent end is open."""
+
+    min: int | None = None
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The conditions of a route. All that are given must hold; a tuple means any of.
+
+    Patterns hold at most `*`, which stands for any run of characters.
+    """
+
+    default: bool = False
+    task_types: tuple[str, ...] = ()
+    requested_models: tuple[str, ...] = ()
+    input_tokens: TokenRange | None = None
+    headers: Mapping[str, tuple[str, ...]] | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`candidates` come first, in the order written; then `fallback`. No target stands twice."""
+
+    name: str
+    match: Match
+    candidates: tuple[Target, ...]
+    fallback: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """When a provider that keeps failing is left out. `interval_s` and `error_rate_threshold`
+    are for a breaker that sees every outcome; ejection in Envoy goes by failures in a row.
+    """
+
+    enabled: bool = True
+    interval_s: float = 30.0
+    error_rate_threshold: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Passthrough:
+    """An upstream for every path that is not an LLM's."""
+
+    host: str
+    port: int
+    tls: bool
+    base_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The compiled config.
+
+    `config` is `sha256:` and the digest of the text it came from. `models` maps every name that a
+    client may ask for (aliases included) to the model's targets, in order of preference; `offered`
+    lists the names to show. `guard_windows` are the runs of targets that Envoy holds a guard
+    cluster for, each at most `guard_depth` long (docs/adr/0002-guards.md).
+    """
+
+    config: str
+    providers: Mapping[ProviderName, Provider]
+    targets: Mapping[TargetId, Target]
+    models: Mapping[str, tuple[Target, ...]]
+    offered: tuple[ModelName, ...]
+    routes: tuple[Route, ...]
+    guard_windows: tuple[tuple[TargetId, ...], ...]
+    guard_depth: int
+    max_attempts: int = 3
+    first_byte_timeout_s: float = 30.0
+    body_bytes_max: int = 32 * 1024 * 1024
+    honour_requested_model: bool = True
+    allow_unknown_capability: bool = False
+    allowed_overrides: frozenset[str] = frozenset({"task"})
+    decision_timeout_s: float = 2.0
+    drain_timeout_s: float = 30.0
+    health_check: HealthCheck = HealthCheck()
+    passthrough: Passthrough | None = None
+
+
+def guard_name(window: tuple[TargetId, ...]) -> str:
+    """The Envoy cluster that tries the targets of `window` in order, skipping ejected ones."""
+    return GUARD_PREFIX + ">".join(window)
