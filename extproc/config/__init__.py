@@ -1,0 +1,7 @@
+"""The routing config as people write it, and its one way to a Snapshot: read, check, compile."""
+
+from extproc.config.compilation import Compiled, compile_config
+from extproc.config.problems import ConfigError, Problem
+from extproc.config.reading import read_config
+
+__all__ = ["Compiled", "ConfigError", "Problem", "compile_config", "read_config"]

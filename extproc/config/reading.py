@@ -1,0 +1,142 @@
+"""Text → `ConfigFile`: YAML or JSON, environment references, strict, every error with its path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, get_args
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from extproc.config.file import ConfigFile, Section
+from extproc.config.problems import ConfigError, Problem, nearest, path_of
+
+CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
+_REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+Location = tuple[str | int, ...]
+
+
+def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
+    """The file's content, checked for form; what its names refer to is `compile_config`'s matter.
+
+    A key whose `${NAME}` is not in `env` is absent rather than wrong: routing can be explained and
+    tested without keys. Any other reference that is not set is an error.
+
+    Raises:
+        ConfigError: with every problem of form.
+
+    """
+    if len(text) > CONFIG_BYTES_MAX:
+        raise ConfigError([Problem("", "larger than 4 MiB", "split what is not routing out")])
+    problems: list[Problem] = []
+    tree = _resolved(_parsed(text), env, (), problems)
+    if problems:
+        raise ConfigError(problems)
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            [Problem("", "not a mapping", "write keys such as `routes:` at the top level")]
+        )
+    if twice := list(_both_spellings(tree, ())):
+        raise ConfigError(twice)
+    try:
+        # By way of JSON, since strict mode takes a list for a tuple only there.
+        return ConfigFile.model_validate_json(json.dumps(tree))
+    except TypeError:
+        raise ConfigError(
+            [Problem("", "holds a value that JSON has no word for", "quote dates and keys")]
+        ) from None
+    except ValidationError as error:
+        raise ConfigError(map(_problem, error.errors(include_url=False))) from None
+
+
+def _parsed(text: str) -> object:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "config"
+        # A duplicate key's message goes on to quote both values, which may be keys.
+        what = (error.problem or "not YAML").split("\n")[0].split(" with value ")[0]
+        raise ConfigError([Problem(at, what, "write valid YAML or JSON")]) from None
+    except (YAMLError, ValueError, RecursionError):
+        raise ConfigError([Problem("", "not readable", "write valid YAML or JSON")]) from None
+
+
+def _resolved(
+    node: object, env: Mapping[str, str], at: Location, problems: list[Problem]
+) -> object:
+    """`node` with its environment references replaced: in values, after parsing, never in text."""
+    match node:
+        case dict():
+            return {
+                key: _resolved(value, env, (*at, str(key)), problems) for key, value in node.items()
+            }
+        case list():
+            return [_resolved(item, env, (*at, i), problems) for i, item in enumerate(node)]
+        case str():
+            missing = [name for name in _REFERENCE.findall(node) if name not in env]
+            if not missing:
+                return _REFERENCE.sub(lambda found: env[found[1]], node)
+            if at[-1:] in {("apiKey",), ("api_key",)}:
+                return None
+            problems.append(
+                Problem(path_of(at), f"{missing[0]} is not set", "set it in the environment")
+            )
+    return node
+
+
+def _both_spellings(node: object, at: Location) -> Iterator[Problem]:
+    """camelCase and snake_case of one key side by side: pydantic would silently take one."""
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _both_spellings(item, (*at, index))
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        camel = re.sub(r"_([a-z])", lambda found: found[1].upper(), str(key))
+        if camel != key and camel in node:
+            yield Problem(path_of((*at, key)), f"{camel} is given as well", "keep one of the two")
+        yield from _both_spellings(value, (*at, str(key)))
+
+
+def _problem(error: Any) -> Problem:  # noqa: ANN401  pydantic's ErrorDetails
+    location: Location = error["loc"]
+    path = path_of(location)
+    match error["type"]:
+        case "extra_forbidden":
+            return Problem(path, "unknown key", nearest(str(location[-1]), _keys_at(location[:-1])))
+        case "missing":
+            return Problem(path, "missing", "it is required")
+        case "value_error":
+            return Problem(path, "not right", str(error["ctx"]["error"]))
+        case "literal_error" | "enum":
+            return Problem(path, "not one of the values", f"use {error['ctx']['expected']}")
+        case _:
+            return Problem(path, "not right", error["msg"][0].lower() + error["msg"][1:])
+
+
+def _keys_at(location: Location) -> list[str]:
+    """The keys that the section at `location` knows, as they are written."""
+    section: Any = ConfigFile
+    for part in location:
+        fields = _fields(section)
+        annotation = fields[str(part)].annotation if str(part) in fields else section
+        section = next(_sections(annotation), section)
+    return [name for name in _fields(section) if "_" not in name]
+
+
+def _fields(section: type[Section]) -> dict[str, Any]:
+    fields = section.model_fields
+    return dict(fields) | {str(field.alias): field for field in fields.values()}
+
+
+def _sections(annotation: object) -> Iterator[type[Section]]:
+    """The Section inside `dict[str, Section]`, `tuple[Section, ...] | None` and the like."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
