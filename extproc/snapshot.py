@@ -8,7 +8,7 @@ no request sees two configs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from extproc.vocabulary import ModelName, Provider, ProviderName, Target, TargetId
 
@@ -34,7 +34,7 @@ class Match:
     task_types: tuple[str, ...] = ()
     requested_models: tuple[str, ...] = ()
     input_tokens: TokenRange | None = None
-    headers: Mapping[str, tuple[str, ...]] | None = None
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
 
 
@@ -50,8 +50,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """When a provider that keeps failing is left out. `interval_s` and `error_rate_threshold`
-    are for a breaker that sees every outcome; ejection in Envoy goes by failures in a row.
+    """When a provider that keeps failing is left out.
+
+    `interval_s` and `error_rate_threshold` are for a breaker that sees every outcome; ejection in
+    Envoy goes by failures in a row.
     """
 
     enabled: bool = True

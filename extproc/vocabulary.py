@@ -118,6 +118,14 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens that a request is expected to take, before anyone has counted them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """Why one target could not serve one request."""
 
@@ -140,3 +148,21 @@ class Refusal:
     message: str
     param: str | None = None
     rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where one request goes, and why.
+
+    `id` is a ULID: sorted by time, unique by chance. `chain` is never empty: its first target is
+    tried first, each later one when those before it have failed.
+    """
+
+    id: str
+    route: str
+    requested_model: RequestedModel | None
+    task: Task
+    estimate: Estimate
+    chain: tuple[Target, ...]
+    rejected: tuple[Rejection, ...]
+    why: str

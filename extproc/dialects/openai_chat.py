@@ -1,0 +1,200 @@
+"""OpenAI chat completions: what routing reads of a request, and how the router itself answers.
+
+Only what routing needs is decoded; every other field stays bytes. Fields are those of the API
+reference of POST /v1/chat/completions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Never, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from extproc.dialects.members import MalformedError, Member, members, without
+from extproc.dialects.payload import Payload
+from extproc.vocabulary import Feature, ModelName, ProviderName, Refusal, RequestedModel
+
+_T = TypeVar("_T")
+
+ENDPOINT: Final = "/chat/completions"
+"""Where a provider takes this dialect, below its base path."""
+
+_REQUESTED_MODEL_CHARS_MAX: Final = 256
+_METADATA_FIELDS_MAX: Final = 64
+
+
+class _Part(Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+class _ResponseFormat(Struct):
+    type: str = "text"
+
+
+_PART_FEATURES: Final = {
+    "image_url": Feature.VISION,
+    "input_audio": Feature.AUDIO,
+    "file": Feature.DOCUMENTS,
+}
+_STRUCTURED_FORMATS: Final = {"json_schema", "json_object"}
+
+_messages = msgspec.json.Decoder(list[_Message])
+_tools = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_text = msgspec.json.Decoder(str | None)
+_flag = msgspec.json.Decoder(bool | None)
+_count = msgspec.json.Decoder(int | None)
+_strings = msgspec.json.Decoder(list[str] | None)
+_format = msgspec.json.Decoder(_ResponseFormat | None)
+_metadata = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+
+
+def _malformed(message: str) -> Refusal:
+    return Refusal("invalid_request", 400, "invalid_body", message)
+
+
+EMPTY_BODY: Final = _malformed("The request body is empty; send a JSON object with `messages`.")
+
+
+def read(body: bytes) -> Payload | Refusal:
+    """The payload in `body`, or why it can't be one (a 400)."""
+    if not body.strip():
+        return EMPTY_BODY
+    try:
+        fields = members(body)
+    except MalformedError as error:
+        return _malformed(f"The request body is not usable: {error}.")
+    try:
+        return _payload(body, fields)
+    except _FieldError as error:
+        return error.refusal
+
+
+def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
+    if "messages" not in fields:
+        _reject("messages", "is required")
+    messages = _field(fields, "messages", _messages) or []
+    if not messages:
+        _reject("messages", "needs at least one message")
+    model = _field(fields, "model", _text)
+    if model is not None and len(model) > _REQUESTED_MODEL_CHARS_MAX:
+        _reject("model", f"is longer than {_REQUESTED_MODEL_CHARS_MAX} characters")
+    if model is not None and not model.isprintable():
+        _reject("model", "holds control characters")
+    texts = list(_texts(messages))
+    # Definitions of tools and schemas are read by the model as the text they are.
+    definitions = [fields[k].raw for k in ("tools", "functions", "response_format") if k in fields]
+    definition_bytes = sum(map(len, definitions))
+    limit = _field(fields, "max_completion_tokens", _count) or _field(fields, "max_tokens", _count)
+    if limit is not None and limit < 1:
+        _reject("max_completion_tokens", "is below 1")
+    return Payload(
+        requested_model=RequestedModel(model) if model is not None else None,
+        streaming=_field(fields, "stream", _flag) or False,
+        features=_features(fields, messages),
+        text_bytes=sum(len(text.encode("utf-8", "replace")) for text in texts) + definition_bytes,
+        text_chars=sum(map(len, texts)) + definition_bytes,
+        output_tokens_max=limit,
+        metadata=_metadata_texts(fields),
+        rest=without(body, fields.get("model")),
+    )
+
+
+def _features(fields: Mapping[str, Member], messages: Iterable[_Message]) -> frozenset[Feature]:
+    needed = {
+        _PART_FEATURES[part.type]
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+        if part.type in _PART_FEATURES
+    }
+    if _field(fields, "tools", _tools) or _field(fields, "functions", _tools):
+        needed.add(Feature.TOOLS)
+    response_format = _field(fields, "response_format", _format)
+    if response_format and response_format.type in _STRUCTURED_FORMATS:
+        needed.add(Feature.STRUCTURED_OUTPUT)
+    if "audio" in (_field(fields, "modalities", _strings) or ()):
+        needed.add(Feature.AUDIO)
+    if (_field(fields, "reasoning_effort", _text) or "none") != "none":
+        needed.add(Feature.REASONING)
+    return frozenset(needed)
+
+
+def _texts(messages: Iterable[_Message]) -> Iterable[str]:
+    for message in messages:
+        if isinstance(message.content, str):
+            yield message.content
+        elif message.content:
+            yield from (part.text for part in message.content if part.text)
+
+
+def _metadata_texts(fields: Mapping[str, Member]) -> dict[str, str]:
+    """The payload's own `metadata`, those of its values that are text."""
+    found = _field(fields, "metadata", _metadata) or {}
+    if len(found) > _METADATA_FIELDS_MAX:
+        _reject("metadata", f"has more than {_METADATA_FIELDS_MAX} fields")
+    return {
+        name: msgspec.json.decode(value, type=str)
+        for name, value in found.items()
+        if bytes(value).startswith(b'"')
+    }
+
+
+def _field(fields: Mapping[str, Member], name: str, decoder: msgspec.json.Decoder[_T]) -> _T | None:
+    member = fields.get(name)
+    if member is None:
+        return None
+    try:
+        return decoder.decode(member.raw)
+    except RecursionError:
+        _reject(name, "is nested too deeply")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec's words name types and positions (`$[0].role`), never content.
+        _reject(name, "is not right: " + str(error).replace("`$", f"`{name}"))
+
+
+class _FieldError(Exception):
+    """Carries a refusal out of the depths of reading one payload; never leaves this module."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def _reject(param: str, what: str) -> Never:
+    message = f"The field `{param}` {what}."
+    raise _FieldError(Refusal("invalid_request", 400, "invalid_value", message, param))
+
+
+def render_refusal(refusal: Refusal) -> bytes:
+    """The error body that OpenAI's SDKs read."""
+    return render_error(refusal.status, refusal.code, refusal.message, refusal.param)
+
+
+def render_error(status: int, code: str, message: str, param: str | None = None) -> bytes:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return msgspec.json.encode({"error": error})
+
+
+def render_model(name: ModelName, owner: ProviderName) -> bytes:
+    """The answer to GET /v1/models/{model}."""
+    return msgspec.json.encode(_model(name, owner))
+
+
+def render_models(models: Iterable[tuple[ModelName, ProviderName]]) -> bytes:
+    """The answer to GET /v1/models."""
+    data = [_model(name, owner) for name, owner in models]
+    return msgspec.json.encode({"object": "list", "data": data})
+
+
+def _model(name: ModelName, owner: ProviderName) -> dict[str, str | int]:
+    # `created` is required by the schema; when a model was made is not known here.
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}

@@ -1,0 +1,220 @@
+"""One HTTP exchange as a state machine: an event of Envoy's in, the one reply to it out.
+
+    headers ──► body ──► finished
+       └──────────────────┘   (answered at once: no payload to wait for, or none that is wanted)
+
+Pure: no sockets, no clock, no protobuf. Every event is answered exactly once, since Envoy forwards
+a request unmodified when a stream ends without an answer; what can't be routed is answered with an
+error in the client's dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from extproc.decide import decide
+from extproc.dialects import CHAT_COMPLETIONS_PATH, MODELS_PATH, openai_chat
+from extproc.dialects.payload import Payload, model_prefix
+from extproc.policy.request import Request
+from extproc.policy.requested_model import AUTO, unknown_model
+from extproc.snapshot import Snapshot, guard_name
+from extproc.vocabulary import Decision, ModelName, ProviderName, Refusal, Target
+
+DECISION_HEADER: Final = "x-router-decision"
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeaders:
+    """`headers` are lower case, pseudo-headers included; a repeated one is joined by commas."""
+
+    headers: Mapping[str, str]
+    end_of_stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """The whole body: Envoy buffers it."""
+
+    body: bytes
+
+
+Event = RequestHeaders | RequestBody
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """Send the body too; nothing is changed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send the request on: this body, these headers set.
+
+    `chain` and `plan` become dynamic metadata: the targets in order, as `priority_group` reads
+    them, and what the upstream filters need for each (docs/data-plane.md).
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    chain: Mapping[str, Any]
+    plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """End the exchange here, with this answer to the client."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Reply = Proceed | Forward | Answer
+
+
+class Exchange:
+    """One HTTP exchange under one Snapshot."""
+
+    __slots__ = ("_headers", "_path", "_receive", "_snapshot")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._path = ""
+        self._headers: Mapping[str, str] = {}
+        self._receive: Callable[[Event, float, int], Reply] = self._on_headers
+
+    @property
+    def finished(self) -> bool:
+        return self._receive == self._on_nothing
+
+    def receive(self, event: Event, *, now: float, draw: int) -> Reply:
+        """The reply to `event`. `now` and `draw` are as `decide` takes them."""
+        reply = self._receive(event, now, draw)
+        if not isinstance(reply, Proceed):
+            self._receive = self._on_nothing
+        return reply
+
+    def _on_headers(self, event: Event, _now: float, _draw: int) -> Reply:
+        assert isinstance(event, RequestHeaders), event
+        self._headers = event.headers
+        self._path = event.headers.get(":path", "").partition("?")[0]
+        method = event.headers.get(":method", "")
+        if MODELS_PATH.fullmatch(self._path):
+            return self._models() if method == "GET" else refused(_wrong_method(method, "GET"))
+        if not CHAT_COMPLETIONS_PATH.fullmatch(self._path):
+            return refused(_unknown_path())
+        if method != "POST":
+            return refused(_wrong_method(method, "POST"))
+        if event.headers.get("content-encoding", "identity") != "identity":
+            return refused(_encoded())
+        if event.end_of_stream:
+            return refused(openai_chat.EMPTY_BODY)
+        self._receive = self._on_body
+        return Proceed()
+
+    def _on_body(self, event: Event, now: float, draw: int) -> Reply:
+        assert isinstance(event, RequestBody), event
+        if len(event.body) > self._snapshot.body_bytes_max:
+            return refused(_too_large(self._snapshot.body_bytes_max))
+        payload = openai_chat.read(event.body)
+        if isinstance(payload, Refusal):
+            return refused(payload)
+        request = Request(self._path, self._headers, payload)
+        decision = decide(request, self._snapshot, now=now, draw=draw)
+        if isinstance(decision, Refusal):
+            return refused(decision)
+        return _forward(decision, payload, self._snapshot)
+
+    def _on_nothing(self, event: Event, _now: float, _draw: int) -> Reply:
+        raise AssertionError(f"{type(event).__name__} after the exchange has finished")
+
+    def _models(self) -> Answer:
+        listed = [(ModelName(AUTO), ProviderName("router")), *_offers(self._snapshot)]
+        name = self._path.rpartition("/v1/models")[2].lstrip("/")
+        if not name:
+            return _json(200, openai_chat.render_models(listed))
+        for offered, owner in listed:
+            if offered == name:
+                return _json(200, openai_chat.render_model(offered, owner))
+        return refused(unknown_model(name, self._snapshot.models))
+
+
+def _offers(snapshot: Snapshot) -> list[tuple[ModelName, ProviderName]]:
+    return [(name, snapshot.models[name][0].provider.name) for name in snapshot.offered]
+
+
+def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forward:
+    chain = decision.chain
+    prefix = model_prefix(chain[0].upstream_model)
+    body = prefix.encode() + payload.rest
+    headers = {
+        "content-length": str(len(body)),
+        # What clients write by default (curl's form type, say) is not what providers accept.
+        "content-type": _JSON,
+        # Past its end, `priority_group` repeats the last target; so no more tries than targets.
+        "x-envoy-max-retries": str(len(chain) - 1),
+    }
+    timeout_s = max(_first_byte_timeout_s(target, snapshot) for target in chain)
+    if timeout_s != snapshot.first_byte_timeout_s:
+        headers["x-envoy-upstream-rq-per-try-timeout-ms"] = str(round(timeout_s * 1000))
+    plan = {
+        "decision": decision.id,
+        "route": decision.route,
+        "plen": len(prefix.encode()),
+        "blen": len(body),
+        "cand": {target.id: _needs(target, chain[0]) for target in chain},
+    }
+    return Forward(body, headers, _priority_groups(chain, snapshot.guard_depth), plan)
+
+
+def _needs(target: Target, first: Target) -> dict[str, str]:
+    """What Envoy needs to send the body as it is to `target`, made for `first`."""
+    needs = {"endpoint": openai_chat.ENDPOINT}
+    if target.upstream_model != first.upstream_model:
+        needs["prefix"] = model_prefix(target.upstream_model)
+    return needs
+
+
+def _priority_groups(chain: tuple[Target, ...], guard_depth: int) -> dict[str, object]:
+    windows = [tuple(target.id for target in chain[i : i + guard_depth]) for i in range(len(chain))]
+    return {
+        "priority_groups": [
+            {"name": window[0], "clusters": [{"cluster_name": guard_name(window), "weight": 1}]}
+            for window in windows
+        ]
+    }
+
+
+def _first_byte_timeout_s(target: Target, snapshot: Snapshot) -> float:
+    return target.provider.first_byte_timeout_s or snapshot.first_byte_timeout_s
+
+
+def refused(refusal: Refusal) -> Answer:
+    return _json(refusal.status, openai_chat.render_refusal(refusal))
+
+
+def _json(status: int, body: bytes) -> Answer:
+    return Answer(status, {"content-type": _JSON}, body)
+
+
+def _unknown_path() -> Refusal:
+    message = "Nothing is here. POST to /v1/chat/completions, or GET /v1/models."
+    return Refusal("not_found", 404, "unknown_url", message)
+
+
+def _wrong_method(method: str, right: str) -> Refusal:
+    message = f"{method} is not supported here; use {right}."
+    return Refusal("invalid_request", 405, "method_not_supported", message)
+
+
+def _encoded() -> Refusal:
+    message = "Request bodies must be sent uncompressed, without `content-encoding`."
+    return Refusal("invalid_request", 415, "unsupported_encoding", message)
+
+
+def _too_large(bytes_max: int) -> Refusal:
+    message = f"The request body is larger than {bytes_max} bytes."
+    return Refusal("too_large", 413, "request_too_large", message)

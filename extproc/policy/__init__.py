@@ -1,0 +1,1 @@
+"""The routing policy: one module per step of a decision, one function each."""
