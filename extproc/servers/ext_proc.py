@@ -1,0 +1,85 @@
+"""The ext_proc service on `grpc.aio`: the shell around `Exchange`, and the stream's edge."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import traceback
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc.aio
+
+from extproc.decide import DRAW_BITS
+from extproc.exchange import Answer, Exchange, Proceed, Reply, refused
+from extproc.snapshot import Snapshot
+from extproc.vocabulary import Refusal
+from extproc.wire.ext_proc import METHOD, SERVICE, decode, encode
+
+MESSAGE_OVERHEAD_BYTES_MAX: Final = 1024 * 1024
+"""What a message may hold beside a body: headers (60 KiB in Envoy by default) and attributes."""
+
+STREAMS_MAX: Final = 20_000
+"""Exchanges open at once; more are refused, and Envoy answers 503."""
+
+_log = logging.getLogger(__name__)
+_random_bits = random.getrandbits  # ids must be distinct, not secret
+
+_BROKEN: Final = Refusal(
+    "internal", 500, "router_error", "The router failed to handle this request; it was not sent on."
+)
+
+
+class ExtProcService:
+    """Answers every message of every stream, whatever happens."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    async def process(
+        self, messages: AsyncIterator[bytes], _context: object
+    ) -> AsyncIterator[bytes]:
+        """One stream: one HTTP exchange, under the Snapshot of its first message.
+
+        It returns right after the last answer that matters, so that Envoy sends nothing of the
+        response here.
+        """
+        exchange = Exchange(self._snapshot)
+        async for message in messages:
+            reply = self._reply(exchange, message)
+            yield encode(reply)
+            if not isinstance(reply, Proceed):
+                return
+
+    def _reply(self, exchange: Exchange, message: bytes) -> Reply:
+        try:
+            return exchange.receive(decode(message), now=time.time(), draw=_random_bits(DRAW_BITS))
+        except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
+            return _broken(error)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        # Bytes in and out: what can't be parsed is answered here, not by grpc.
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+            self.process
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+
+
+def _broken(error: Exception) -> Answer:
+    # Where, not what: an exception's message may quote a payload.
+    places = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s in an exchange, answered 500\n%s", type(error).__name__, places)
+    return refused(_BROKEN)
+
+
+def channel_options(body_bytes_max: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", body_bytes_max + MESSAGE_OVERHEAD_BYTES_MAX),
+        ("grpc.max_send_message_length", body_bytes_max + MESSAGE_OVERHEAD_BYTES_MAX),
+        # Two processes on one port would share it silently.
+        ("grpc.so_reuseport", 0),
+        # Envoy pings idle connections; by default grpc takes three such pings for an attack.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]

@@ -1,0 +1,100 @@
+"""One router process: bind, serve, and on SIGTERM finish what is open before leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc.aio
+from aiohttp import web
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from extproc.servers.admin import build_admin
+from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
+from extproc.snapshot import Snapshot
+from extproc.wire.ext_proc import SERVICE
+
+_log = logging.getLogger(__name__)
+
+
+class BindError(Exception):
+    """An address that can't be listened on: in use, or not this machine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: `router` as gRPC writes addresses, `host:port` or `unix:/path`."""
+
+    router: Sequence[str]
+    admin_host: str
+    admin_port: int
+
+
+async def serve(snapshot: Snapshot, listen: Listen) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    Raises:
+        BindError: before anything is served.
+
+    """
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
+
+    server = grpc.aio.server(
+        options=channel_options(snapshot.body_bytes_max), maximum_concurrent_rpcs=STREAMS_MAX
+    )
+    server.add_generic_rpc_handlers((ExtProcService(snapshot).handler(),))
+    healths = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    for address in listen.router:
+        _bind(server, address)
+    admin = web.AppRunner(build_admin(lambda: not stop.is_set()), access_log=None)
+    await admin.setup()
+    try:
+        await _listen_admin(admin, listen)
+        await server.start()
+        await _set_health(healths, health_pb2.HealthCheckResponse.SERVING)
+        _log.info("routing on %s with config %s", ", ".join(listen.router), snapshot.config)
+        await stop.wait()
+
+        await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
+        _log.info("draining: open requests have %g s to finish", snapshot.drain_timeout_s)
+        draining = asyncio.create_task(server.stop(snapshot.drain_timeout_s))
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not draining.done():
+            await server.stop(None)
+        await draining
+    finally:
+        await admin.cleanup()
+    _log.info("stopped")
+
+
+def _bind(server: grpc.aio.Server, address: str) -> None:
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise BindError(f"can't listen on {address}: in use, or not this machine's") from error
+    if not bound:
+        raise BindError(f"can't listen on {address}")
+
+
+async def _listen_admin(admin: web.AppRunner, listen: Listen) -> None:
+    try:
+        await web.TCPSite(admin, listen.admin_host, listen.admin_port).start()
+    except OSError as error:
+        where = f"{listen.admin_host}:{listen.admin_port}"
+        raise BindError(f"can't listen on {where}: {error.strerror}") from error
+
+
+async def _set_health(healths: health.HealthServicer, status: int) -> None:
+    for name in ("", SERVICE):
+        await healths.set(name, status)

@@ -1,0 +1,1 @@
+"""Protobuf on one side, plain values on the other; nothing else imports generated code."""

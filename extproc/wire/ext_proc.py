@@ -1,0 +1,102 @@
+"""Messages of `envoy.service.ext_proc.v3` ⇄ events and replies of an exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from google.protobuf.struct_pb2 import Struct
+
+from extproc.exchange import Answer, Event, Forward, Proceed, Reply, RequestBody, RequestHeaders
+from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
+from extproc.wire.pb.ext_proc_pb2 import (
+    BodyMutation,
+    BodyResponse,
+    CommonResponse,
+    HeaderMutation,
+    HeadersResponse,
+    ImmediateResponse,
+    ProcessingRequest,
+    ProcessingResponse,
+)
+from extproc.wire.pb.http_status_pb2 import HttpStatus, StatusCode
+
+SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
+METHOD: Final = "Process"
+
+CHAIN_NAMESPACE: Final = "llm.chain"
+PLAN_NAMESPACE: Final = "llm.plan"
+
+_PROCEED: Final = ProcessingResponse(request_headers=HeadersResponse()).SerializeToString()
+
+
+class UnexpectedMessageError(Exception):
+    """Envoy sent a part that this filter's processing mode does not ask for."""
+
+
+def decode(message: bytes) -> Event:
+    """Raises `UnexpectedMessageError`, or protobuf's `DecodeError` if it is no message at all."""
+    request = ProcessingRequest.FromString(message)
+    match request.WhichOneof("request"):
+        case "request_headers":
+            part = request.request_headers
+            return RequestHeaders(_headers(part.headers), part.end_of_stream)
+        case "request_body":
+            return RequestBody(request.request_body.body)
+        case other:
+            raise UnexpectedMessageError(f"{other or 'nothing'} was sent to the router")
+
+
+def encode(reply: Reply) -> bytes:
+    match reply:
+        case Proceed():
+            return _PROCEED
+        case Forward():
+            return _forward(reply)
+        case Answer():
+            return _answer(reply)
+
+
+def _headers(headers: HeaderMap) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for header in headers.headers:
+        # Envoy fills raw_value only. Latin-1 keeps every byte, as HTTP has it.
+        value = (header.raw_value or header.value.encode()).decode("latin-1")
+        earlier = found.get(header.key)
+        found[header.key] = value if earlier is None else f"{earlier},{value}"
+    return found
+
+
+def _forward(reply: Forward) -> bytes:
+    metadata = Struct()
+    metadata[CHAIN_NAMESPACE] = reply.chain
+    metadata[PLAN_NAMESPACE] = reply.plan
+    common = CommonResponse(
+        header_mutation=_mutation(reply.headers),
+        body_mutation=BodyMutation(body=reply.body),
+        # Envoy heeds it in a body response only beside a header mutation.
+        clear_route_cache=True,
+    )
+    return ProcessingResponse(
+        request_body=BodyResponse(response=common), dynamic_metadata=metadata
+    ).SerializeToString()
+
+
+def _answer(reply: Answer) -> bytes:
+    return ProcessingResponse(
+        immediate_response=ImmediateResponse(
+            status=HttpStatus(code=StatusCode.Name(reply.status)),
+            headers=_mutation(reply.headers),
+            body=reply.body,
+        )
+    ).SerializeToString()
+
+
+def _mutation(headers: Mapping[str, str]) -> HeaderMutation:
+    # No `append`: absent means overwrite; Envoy ignores `append_action` here.
+    return HeaderMutation(
+        set_headers=[
+            HeaderValueOption(header=HeaderValue(key=key, raw_value=value.encode("latin-1")))
+            for key, value in headers.items()
+        ]
+    )
