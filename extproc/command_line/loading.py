@@ -1,0 +1,28 @@
+"""From a config's path to its running form, or to one line per error on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from extproc.config import Compiled, ConfigError, Problem, compile_config, read_config
+
+
+def load(path: Path, base_urls: Mapping[str, str] | None = None) -> Compiled:
+    """Raises `ConfigError`, also for a file that can't be read."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+        raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
+    return compile_config(read_config(text, os.environ), os.environ, base_urls)
+
+
+def complain(error: Exception) -> int:
+    """Print `error`; returns the exit status that goes with it."""
+    print(error, file=sys.stderr)
+    return 1

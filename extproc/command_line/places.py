@@ -1,0 +1,70 @@
+"""Flags shared by the commands that place Envoy on a machine, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import ssl
+from pathlib import Path
+from typing import Final
+
+from extproc.envoy_config import Deployment, TcpAddress, UnixSocket
+
+_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch; Envoy's own images
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, BSDs
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="where Envoy listens (127.0.0.1)")
+    parser.add_argument("--port", type=port, default=10000, help="for clients (10000)")
+    parser.add_argument(
+        "--envoy-admin-port", type=port, default=9901, metavar="PORT", help="on loopback (9901)"
+    )
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        default=_trusted_roots(),
+        metavar="FILE",
+        help="roots that providers' certificates are verified against, as Envoy sees it",
+    )
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{number} is not a port")
+    return number
+
+
+def deployment(
+    arguments: argparse.Namespace, router: TcpAddress | UnixSocket, secrets_dir: Path
+) -> Deployment:
+    return Deployment(
+        listen=TcpAddress(arguments.host, arguments.port),
+        admin=TcpAddress("127.0.0.1", arguments.envoy_admin_port),
+        router=router,
+        secrets_dir=str(secrets_dir),
+        ca_file=str(arguments.ca_file),
+    )
+
+
+def router_address(text: str) -> TcpAddress | UnixSocket:
+    """`host:port` or `unix:/path`."""
+    if text.startswith("unix:"):
+        return UnixSocket(text.removeprefix("unix:"))
+    host, _, number = text.rpartition(":")
+    if not host or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither host:port nor unix:/path")
+    return TcpAddress(host.strip("[]"), port(number))
+
+
+def _trusted_roots() -> Path:
+    """The machine's bundle of roots; `SSL_CERT_FILE` and the build's own default come first."""
+    places = (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_BUNDLES)
+    return next(
+        (Path(place) for place in places if place and Path(place).is_file()), Path(_BUNDLES[0])
+    )

@@ -1,0 +1,44 @@
+"""`extproc serve`: the ext_proc service and the admin HTTP server, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+
+import uvloop
+
+from extproc.command_line.loading import complain, load
+from extproc.config import ConfigError
+from extproc.servers.serving import BindError, Listen, serve
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG")
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="host:port or unix:/path for Envoy to reach; may be repeated (127.0.0.1:9002)",
+    )
+    parser.add_argument("--admin-host", default="127.0.0.1", metavar="HOST")
+    parser.add_argument("--admin-port", type=int, default=9902, metavar="PORT")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    listen = Listen(
+        router=arguments.listen or ["127.0.0.1:9002"],
+        admin_host=arguments.admin_host,
+        admin_port=arguments.admin_port,
+    )
+    try:
+        snapshot = load(arguments.config).snapshot
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(snapshot, listen))
+    except (ConfigError, BindError) as error:
+        return complain(error)
+    return 0

