@@ -1,0 +1,199 @@
+"""A closed loop of POST requests: each connection sends its next request when the last is answered.
+
+`wrk` where it is installed, else processes of Python, which take more of the machine away from what
+is measured. Neither corrects for a system that stalls: compare latencies within one run only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+Generator = Literal["wrk", "python"]
+GENERATORS: Final[tuple[Generator, ...]] = ("wrk", "python")
+
+WORKERS_MAX: Final = 2
+_START_S: Final = 0.5
+_WAIT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one stretch of load saw; `errors` are answers other than 200 and broken connections."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+def available() -> Generator:
+    return "wrk" if shutil.which("wrk") else "python"
+
+
+def run(generator: Generator, url: str, body: bytes, *, connections: int, seconds: int) -> Load:
+    drive = _wrk if generator == "wrk" else _python
+    return drive(url, body, connections, seconds)
+
+
+_SCRIPT: Final = """
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.body = io.open(os.getenv("BENCH_BODY"), "rb"):read("*a")
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("\\nRESULT %d %f %f %f %d\\n", summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    e.status + e.connect + e.read + e.write + e.timeout))
+end
+"""
+
+
+def _wrk(url: str, body: bytes, connections: int, seconds: int) -> Load:
+    with tempfile.TemporaryDirectory() as directory:
+        script, payload = Path(directory, "post.lua"), Path(directory, "body.json")
+        script.write_text(_SCRIPT, "ascii")
+        payload.write_bytes(body)
+        threads = min(connections, WORKERS_MAX)
+        done = subprocess.run(
+            [
+                *("wrk", "--threads", str(threads), "--connections", str(connections)),
+                *("--duration", f"{seconds}s", "--timeout", "5s", "--script", str(script), url),
+            ],
+            env={"BENCH_BODY": str(payload), "PATH": _path_of("wrk")},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=seconds + _WAIT_S,
+        )
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    requests, duration_s, p50_ms, p99_ms, errors = line.split()[1:]
+    return Load(int(requests), float(duration_s), float(p50_ms), float(p99_ms), int(errors))
+
+
+def _path_of(program: str) -> str:
+    found = shutil.which(program)
+    assert found is not None
+    return str(Path(found).parent)
+
+
+def _python(url: str, body: bytes, connections: int, seconds: int) -> Load:
+    count = min(connections, WORKERS_MAX)
+    begin_s = time.monotonic() + _START_S  # one clock for all processes of a machine
+    with ExitStack() as stack:
+        workers = []
+        for index in range(count):
+            share = connections // count + (index < connections % count)
+            command = [sys.executable, __file__, url, str(share), str(begin_s), str(seconds)]
+            worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stack.callback(worker.wait)
+            stack.callback(worker.kill)
+            workers.append(worker)
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write(body)
+            worker.stdin.close()
+            worker.stdin = None  # else `communicate` would close it again
+        answers = [worker.communicate(timeout=seconds + _WAIT_S)[0] for worker in workers]
+    results = [json.loads(answer) for answer in answers]
+    latencies_us = sorted(latency for result in results for latency in result["latencies_us"])
+    count = len(latencies_us)
+    return Load(
+        requests=count,
+        seconds=seconds,
+        p50_ms=latencies_us[count // 2] / 1000 if count else math.nan,
+        p99_ms=latencies_us[count * 99 // 100] / 1000 if count else math.nan,
+        errors=sum(result["errors"] for result in results),
+    )
+
+
+def _work(
+    url: str, body: bytes, connections: int, begin_s: float, seconds: float
+) -> tuple[list[int], int]:
+    """One process: its connections in turn, as each has an answer. Latencies in µs, and errors."""
+    where = urlsplit(url)
+    request = (
+        f"POST {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    host, port = str(where.hostname), int(where.port or 80)
+    latencies_us, errors = [], 0
+    time.sleep(max(0.0, begin_s - time.monotonic()))
+    clients = [_Client(socket.create_connection((host, port)), request) for _ in range(connections)]
+    waiting = {client.socket.fileno(): client for client in clients}
+    poll = select.epoll()
+    for number in waiting:
+        poll.register(number, select.EPOLLIN)
+    end_s = time.monotonic() + seconds
+    while waiting and (left_s := end_s - time.monotonic()) > 0:
+        for number, _ in poll.poll(left_s):
+            client = waiting[number]
+            latency_us = client.receive()
+            if latency_us is None:  # a connection that failed is out: errors end the benchmark
+                errors += 1
+                poll.unregister(number)
+                waiting.pop(number).socket.close()
+            elif latency_us:
+                latencies_us.append(latency_us)
+    for client in waiting.values():
+        client.socket.close()
+    return latencies_us, errors
+
+
+class _Client:
+    """One connection with one request under way."""
+
+    def __init__(self, connected: socket.socket, request: bytes) -> None:
+        self.socket = connected
+        self._request = request
+        self._send()
+
+    def receive(self) -> int | None:
+        """The answer's latency in µs, 0 if there is more to come, None if it is not a good one."""
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            return None
+        self._received += data
+        if not data or not self._received.startswith(b"HTTP/1.1 200"[: len(self._received)]):
+            return None
+        head, complete, body = self._received.partition(b"\r\n\r\n")
+        if not complete:
+            return 0
+        _, found, length = head.partition(b"content-length: ")
+        if not found:
+            return None
+        if len(body) < int(length.split(b"\r\n", 1)[0]):
+            return 0
+        latency_us = (time.perf_counter_ns() - self._sent_ns) // 1000
+        self._send()
+        return latency_us
+
+    def _send(self) -> None:
+        self._received = b""
+        self._sent_ns = time.perf_counter_ns()
+        self.socket.sendall(self._request)
+
+
+def _main() -> None:
+    url, connections, begin_s, seconds = sys.argv[1:]
+    body = sys.stdin.buffer.read()
+    latencies_us, errors = _work(url, body, int(connections), float(begin_s), float(seconds))
+    json.dump({"latencies_us": latencies_us, "errors": errors}, sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()
