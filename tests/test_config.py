@@ -1,0 +1,586 @@
+"""A routing config as written: what is refused and how, and what a good one becomes."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import pytest
+from configs import CATCH_ALL, KEYS, SEED, compiled, snapshot_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from extproc.command_line.loading import load
+from extproc.config import ConfigError, compile_config, read_config
+from extproc.config.catalog import aliases, catalog
+from extproc.config.compilation import GUARDS_MAX
+from extproc.config.presets import PRESETS
+from extproc.config.reading import CONFIG_BYTES_MAX
+from extproc.snapshot import Passthrough, Snapshot, TokenRange
+from extproc.vocabulary import Feature, ProviderName, Target, TargetId
+
+CANARY = "canary-8d2f"
+BAD_CONFIGS = sorted(Path(__file__).with_name("bad_configs").glob("*.yaml"))
+
+# A provider that does not compile is looked at again by each of its targets.
+TOLD_AGAIN = pytest.mark.xfail(reason="told a second time, under a path that does not exist")
+BAD_PROVIDERS = {
+    *(f"base_url_{what}" for what in ("ftp", "port", "without_host", "without_scheme")),
+    *(f"base_url_{what}" for what in ("with_credentials", "with_fragment", "with_query")),
+    *(f"base_url_{what}" for what in ("host_with_spaces", "path_beyond_ascii", "path_with_spaces")),
+}
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """The `# key: value` comments that a bad config begins with."""
+    lines = path.read_bytes().decode("latin-1").splitlines()
+    pairs = (line[2:].partition(": ") for line in lines[:2] if line.startswith("# "))
+    return {key: value.strip() for key, _, value in pairs}
+
+
+def bad_configs() -> list[Any]:
+    return [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(reason=header["xfail"])])
+        if "xfail" in (header := header_of(path))
+        else pytest.param(path, id=path.stem)
+        for path in BAD_CONFIGS
+    ]
+
+
+def bad_configs_that_are_refused() -> list[Any]:
+    return [
+        pytest.param(path, id=path.stem, marks=[TOLD_AGAIN] if path.stem in BAD_PROVIDERS else [])
+        for path in BAD_CONFIGS
+        if "xfail" not in header_of(path)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _keys_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+
+
+def problems_of(text: str, env: Mapping[str, str] = KEYS) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        compiled(text, env)
+    return str(caught.value).splitlines()
+
+
+# Bad configs: one file per mistake
+
+
+@pytest.mark.parametrize("path", bad_configs())
+def test_a_mistake_is_told_with_its_path_and_what_would_be_right(path: Path) -> None:
+    expected = header_of(path)["expect"].encode("latin-1").decode()
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert expected in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", bad_configs_that_are_refused())
+def test_a_mistake_is_told_once_and_on_one_line(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert len(caught.value.problems) == len(str(caught.value).splitlines()) == 1
+
+
+def test_every_mistake_is_told_not_just_the_first() -> None:
+    form = "maxAttempts: 0\nbodyBytesMax: 1\nroutes: [{match: {}, modle: gpt-4o}]"
+    assert {line.partition(":")[0] for line in problems_of(form)} == {
+        "maxAttempts",
+        "bodyBytesMax",
+        "routes[0].match",
+        "routes[0].modle",
+    }
+    names = "routes: [{match: {taskType: a}, candidates: [x, y]}]\naliases: {auto: gpt-4o}"
+    assert [line.partition(":")[0] for line in problems_of(names)] == [
+        "routes[0].candidates[0]",
+        "routes[0].candidates[1]",
+        "routes",
+        "aliases.auto",
+    ]
+
+
+def test_a_config_of_more_than_4_mib_is_refused() -> None:
+    assert problems_of("#" * (CONFIG_BYTES_MAX + 1)) == [
+        "config: larger than 4 MiB; split what is not routing out"
+    ]
+
+
+@pytest.mark.xfail(
+    raises=ConfigError, reason="both spellings are looked for among the user's own names as well"
+)
+def test_names_of_ones_own_may_differ_in_spelling_alone() -> None:
+    models = snapshot_of("aliases: {gpt_fast: gpt-4o-mini, gptFast: gpt-4o}" + CATCH_ALL).models
+    assert models["gpt_fast"] != models["gptFast"]
+
+
+@pytest.mark.xfail(reason="an alias counts as a known name before it is known to lead anywhere")
+def test_no_remedy_proposes_the_name_that_is_wrong() -> None:
+    for line in problems_of("aliases: {a: b, b: a}" + CATCH_ALL):
+        assert "did you mean a?" not in line
+        assert "did you mean b?" not in line
+
+
+SCALARS = [None, True, 0, -1, 2.5, "", "gpt-4o", "auto", "30s", "${X}", "https://h/v1"]
+WORDS = [
+    *("routes", "match", "model", "default", "candidates", "fallback", "taskType", "headers"),
+    *("providers", "openai", "baseUrl", "api_key", "apiKey", "models", "gpt-4o", "targets"),
+    *("provider", "aliases", "server"),
+]
+trees = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def places_in(node: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield at
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from places_in(value, (*at, key))
+
+
+def planted(node: Any, at: tuple[str | int, ...], value: object) -> object:  # noqa: ANN401  JSON
+    if not at:
+        return value
+    copy = node.copy()
+    copy[at[0]] = planted(node[at[0]], at[1:], value)
+    return copy
+
+
+@given(st.data(), trees)
+@settings(deadline=None, max_examples=100, database=None)
+def test_a_config_with_anything_anywhere_is_compiled_or_refused_with_words(
+    data: st.DataObject, value: object
+) -> None:
+    tree = YAML(typ="safe", pure=True).load(SPELLINGS)
+    place = data.draw(st.sampled_from(list(places_in(tree))))
+    try:
+        found = compiled(json.dumps(planted(tree, place, value)))
+    except ConfigError as error:
+        told = [(problem.what, problem.remedy) for problem in error.problems]
+        assert told
+        assert all(what and remedy for what, remedy in told)
+    else:
+        assert found.snapshot.routes[-1].match.default
+
+
+# Good configs
+
+EXPLICIT = """
+providers:
+  openai-eu: { preset: openai, baseUrl: https://eu.api.openai.com/v1, apiKey: "${OPENAI_EU_KEY}", region: eu }
+  local:     { preset: vllm, baseUrl: http://vllm.internal:8000/v1 }
+models:
+  llama-70b:
+    targets:
+      - { provider: local, upstreamModel: meta-llama/Llama-3.3-70B-Instruct, weight: 3 }
+      - { provider: together }
+    contextWindow: 131072
+    capabilities: { tools: true, vision: false, structuredOutput: true }
+routes:
+  - name: billing-summaries
+    match: { taskType: [summarization, extraction], headers: { X-Tier: gold } }
+    candidates: [claude-haiku-3, gpt-4o-mini, llama-70b]
+    fallback: [gpt-4o]
+  - match: { default: true }
+    model: llama-70b
+"""  # noqa: E501  as the documentation has it
+
+
+def test_the_documentations_explicit_example_compiles_to_what_it_says() -> None:
+    found = compiled(EXPLICIT, KEYS | {"OPENAI_EU_KEY": CANARY, "TOGETHER_API_KEY": "t"})
+    snapshot = found.snapshot
+    billing, default = snapshot.routes
+    assert (billing.name, default.name) == ("billing-summaries", "default")
+    assert billing.match.task_types == ("summarization", "extraction")
+    assert billing.match.headers == {"x-tier": ("gold",)}
+    assert [target.id for target in billing.candidates] == [
+        "anthropic/claude-haiku-3",
+        "openai/gpt-4o-mini",
+        "local/llama-70b",
+        "together/llama-70b",
+    ]
+    assert [target.id for target in billing.fallback] == ["openai/gpt-4o"]
+    local, together = default.candidates
+    assert (local.upstream_model, local.weight) == ("meta-llama/Llama-3.3-70B-Instruct", 3)
+    assert (together.upstream_model, together.weight) == ("llama-70b", 1)
+    assert local.model is together.model
+    assert local.model.context_window == 131072
+    assert local.model.capabilities == {
+        Feature.TOOLS: True,
+        Feature.VISION: False,
+        Feature.STRUCTURED_OUTPUT: True,
+    }
+    where = local.provider
+    assert (where.host, where.port, where.tls, where.base_path) == (
+        *("vllm.internal", 8000, False),
+        "/v1",
+    )
+    assert found.missing_keys == {}
+
+
+def test_only_the_providers_that_some_target_uses_run() -> None:
+    found = compiled(EXPLICIT, KEYS | {"OPENAI_EU_KEY": CANARY, "TOGETHER_API_KEY": "t"})
+    assert set(found.snapshot.providers) == {"anthropic", "openai", "local", "together"}
+    assert set(found.keys) == {"anthropic", "openai", "together"}
+
+
+def test_the_seed_compiles_to_what_it_says() -> None:
+    snapshot = snapshot_of(SEED)
+    assert [route.name for route in snapshot.routes] == ["route-1", "route-2", "route-3", "default"]
+    assert snapshot.routes[0].match.input_tokens == TokenRange(min=1000)
+    assert snapshot.routes[1].match.input_tokens == TokenRange(max=999)
+    assert snapshot.health_check.interval_s == 30
+    assert snapshot.health_check.error_rate_threshold == 0.05
+    assert set(snapshot.providers) == {"anthropic", "openai", "google"}
+
+
+SPELLINGS = """
+maxAttempts: 2
+firstByteTimeout: 1500ms
+bodyBytesMax: 2MiB
+requestedModel: ignore
+unknownCapability: allow
+healthCheck: {enabled: false, interval: 1m, errorRateThreshold: 0.5}
+server: {decisionTimeout: 500ms, drainTimeout: 2.5s, passthrough: "http://127.0.0.1:8080/app/"}
+providers: {home: {baseUrl: "http://[::1]/v1/", apiKey: k, firstByteTimeout: 5}}
+models: {mine: {targets: [{provider: home, upstreamModel: x}], contextWindow: 10}}
+aliases: {one: mine, other: mine}
+routes:
+  - {match: {taskType: a, inputTokens: {max: 5}}, model: mine}
+  - {match: {default: true}, model: mine}
+"""
+
+
+def test_snake_case_says_the_same_as_camel_case() -> None:
+    text = SPELLINGS
+    for camel in (
+        *("maxAttempts", "firstByteTimeout", "bodyBytesMax", "requestedModel", "healthCheck"),
+        *("unknownCapability", "errorRateThreshold", "decisionTimeout", "drainTimeout", "baseUrl"),
+        *("apiKey", "upstreamModel", "contextWindow", "taskType", "inputTokens"),
+    ):
+        assert camel in text
+        snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in camel)
+        text = text.replace(camel, snake)
+    assert snapshot_of(text) == snapshot_of(SPELLINGS)
+
+
+def test_quantities_are_read_with_their_units() -> None:
+    snapshot = snapshot_of(SPELLINGS)
+    assert snapshot.first_byte_timeout_s == 1.5
+    assert snapshot.body_bytes_max == 2 * 1024 * 1024
+    assert snapshot.health_check.interval_s == 60
+    assert (snapshot.decision_timeout_s, snapshot.drain_timeout_s) == (0.5, 2.5)
+    assert snapshot.targets[TargetId("home/mine")].provider.first_byte_timeout_s == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1", 1), ("0.25", 0.25), ("250ms", 0.25), ('"1.5 s"', 1.5), ("2m", 120), ("1h", 3600)],
+)
+def test_a_duration_is_seconds_or_has_a_unit(written: str, seconds: float) -> None:
+    assert snapshot_of(f"firstByteTimeout: {written}{CATCH_ALL}").first_byte_timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("1024", 1024), ("2kB", 2000), ("2KiB", 2048), ("1.5mib", 1572864), ("5000 B", 5000)],
+)
+def test_a_size_is_bytes_or_has_a_unit(written: str, size: int) -> None:
+    assert snapshot_of(f"bodyBytesMax: {written}{CATCH_ALL}").body_bytes_max == size
+
+
+def test_passthrough_and_base_urls_lose_their_last_slash_and_gain_a_port() -> None:
+    snapshot = snapshot_of(SPELLINGS)
+    assert snapshot.passthrough == Passthrough("127.0.0.1", 8080, tls=False, base_path="/app")
+    home = snapshot.providers[ProviderName("home")]
+    assert (home.host, home.port, home.base_path) == ("::1", 80, "/v1")
+
+
+@pytest.mark.parametrize("text", [SEED, SPELLINGS, EXPLICIT], ids=["seed", "spellings", "explicit"])
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_json_says_the_same_as_yaml(text: str, indent: int | str | None) -> None:
+    env = KEYS | {"OPENAI_EU_KEY": CANARY}
+    written = json.dumps(YAML(typ="safe", pure=True).load(text), indent=indent)
+    assert snapshot_of(written, env) == snapshot_of(text, env)
+
+
+def test_a_byte_order_mark_makes_no_difference() -> None:
+    assert snapshot_of("\ufeff" + SEED) == snapshot_of(SEED)
+
+
+def test_one_name_stands_for_a_list_of_one() -> None:
+    one = "routes: [{match: {default: true}, candidates: gpt-4o, fallback: gpt-4o-mini}]"
+    many = "routes: [{match: {default: true}, candidates: [gpt-4o], fallback: [gpt-4o-mini]}]"
+    assert snapshot_of(one).routes == snapshot_of(many).routes
+
+
+def test_no_target_stands_twice_in_a_route() -> None:
+    text = "routes: [{match: {default: true}, candidates: [gpt-4o, claude-haiku-3, gpt-4o], "
+    (route,) = snapshot_of(text + "fallback: [claude-3-haiku, gpt-4o-mini, gpt-4o]}]").routes
+    assert [one.id for one in route.candidates] == ["openai/gpt-4o", "anthropic/claude-haiku-3"]
+    assert [one.id for one in route.fallback] == ["openai/gpt-4o-mini"]
+
+
+def test_two_names_of_one_catalog_model_are_one_model() -> None:
+    text = "routes: [{match: {default: true}, model: claude-3-haiku, fallback: claude-haiku-3}]"
+    snapshot = snapshot_of(text)
+    assert snapshot.offered == ("claude-3-haiku",)
+    assert snapshot.models["claude-haiku-3"] == snapshot.models["claude-3-haiku"]
+    assert list(snapshot.targets) == ["anthropic/claude-3-haiku"]
+
+
+def test_a_file_overrides_what_the_catalog_says_of_a_model_key_by_key() -> None:
+    text = "models: {gpt-4o: {contextWindow: 10, capabilities: {vision: false}}}" + CATCH_ALL
+    (target,) = snapshot_of(text).models["gpt-4o"]
+    known = catalog()["gpt-4o"]
+    assert target.model.context_window == 10
+    assert target.model.capabilities == known.capabilities | {Feature.VISION: False}
+    assert target.upstream_model == "gpt-4o"
+
+
+def test_a_model_without_a_known_window_compiles_where_the_unknown_is_allowed() -> None:
+    text = "unknownCapability: allow\nmodels: {mine: {targets: [{provider: openai}]}}" + CATCH_ALL
+    assert snapshot_of(text).models["mine"][0].model.context_window is None
+
+
+def test_base_urls_may_be_replaced_from_outside() -> None:
+    file = read_config(SEED, KEYS)
+    from_outside = {"openai": "http://127.0.0.1:9/openai/v1"}
+    providers = compile_config(file, KEYS, from_outside).snapshot.providers
+    assert providers[ProviderName("openai")].port == 9
+    assert providers[ProviderName("anthropic")].host == "api.anthropic.com"
+
+
+# Catalog and presets
+
+
+@pytest.mark.parametrize("name", catalog())
+def test_each_catalog_model_compiles_with_a_window_and_says_where_its_facts_are_from(
+    name: str,
+) -> None:
+    entry = catalog()[name]
+    assert entry.source
+    assert entry.date
+    snapshot = snapshot_of(f"routes: [{{match: {{default: true}}, model: {name}}}]")
+    assert snapshot.models[name][0].model.context_window
+    assert set(entry.aliases) <= set(snapshot.models)
+
+
+def test_no_catalog_alias_is_another_models_name() -> None:
+    assert not set(aliases()) & set(catalog())
+    assert len(aliases()) == sum(len(entry.aliases) for entry in catalog().values())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_compiles_with_its_url_or_the_example_of_one(name: str) -> None:
+    preset = PRESETS[name]
+    url = preset.base_url or preset.base_url_example
+    text = f"providers: {{mine: {{preset: {name}, baseUrl: '{url}'}}}}\n"
+    text += "models: {m: {targets: [{provider: mine}], contextWindow: 9}}" + CATCH_ALL
+    provider = snapshot_of(text).providers[ProviderName("mine")]
+    assert provider.credential_header == preset.credential_header
+    assert url.endswith(provider.base_path)
+
+
+# Secrets
+
+
+def test_secrets_are_in_nothing_that_may_be_shown() -> None:
+    env = dict.fromkeys([*KEYS, "OPENAI_EU_KEY", "TOGETHER_API_KEY", "VLLM_API_KEY"], CANARY)
+    text = EXPLICIT.replace("preset: vllm", f"preset: vllm, apiKey: {CANARY}")
+    found = compiled(text, env)
+    assert set(found.keys.values()) == {CANARY}
+    for shown in (found, found.snapshot, found.snapshot.providers, found.missing_keys):
+        assert CANARY not in repr(shown)
+    assert CANARY not in repr(read_config(text, env))
+    assert CANARY not in str(read_config(text, env))
+
+
+def test_a_digest_does_not_depend_on_secrets() -> None:
+    text = "providers: {openai: {apiKey: '${K}'}}" + CATCH_ALL
+    one, other = (snapshot_of(text, {"K": key}).config for key in ("secret-1", "secret-2-longer"))
+    assert one == other
+
+
+# Digest
+
+
+def test_a_digest_is_a_sha256() -> None:
+    digest = snapshot_of(SEED).config
+    assert digest.startswith("sha256:")
+    assert len(bytes.fromhex(digest.removeprefix("sha256:"))) == 32
+
+
+def test_comments_order_of_keys_spelling_and_units_leave_the_digest_as_it_is() -> None:
+    digest = snapshot_of(SPELLINGS).config
+    lines = SPELLINGS.strip().partition("routes:")
+    keys = lines[0].splitlines()
+    random.Random(1).shuffle(keys)
+    text = "# a comment\n" + "".join(map("{} # and why\n".format, keys)) + lines[1] + lines[2]
+    text = text.replace("maxAttempts", "max_attempts").replace("1500ms", "1.5s")
+    text = text.replace("{enabled: false, interval: 1m", "{interval: 60.0, enabled: false")
+    text = text.replace("{one: mine, other: mine}", "{other: mine, one: mine}")
+    assert snapshot_of(text).config == digest
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("maxAttempts: 2", "maxAttempts: 3"),
+        ("maxAttempts: 2\n", ""),
+        ("requestedModel: ignore", "requestedModel: honour"),
+        ("upstreamModel: x", "upstreamModel: y"),
+        ("max: 5", "max: 6"),
+        ("taskType: a", "taskType: [a, b]"),
+        (", apiKey: k", ""),
+        ("[::1]", "[::2]"),
+    ],
+)
+def test_any_other_content_is_another_digest(before: str, after: str) -> None:
+    assert before in SPELLINGS
+    changed = SPELLINGS.replace(before, after)
+    assert snapshot_of(changed).config != snapshot_of(SPELLINGS).config
+
+
+def test_the_order_of_routes_is_content() -> None:
+    routes = ["{match: {taskType: a}, model: gpt-4o}", "{match: {taskType: b}, model: gpt-4o}"]
+    end = ", {match: {default: true}, model: gpt-4o}]"
+    one, other = (
+        snapshot_of("routes: [" + ", ".join(order) + end).config for order in (routes, routes[::-1])
+    )
+    assert one != other
+
+
+# Keys
+
+
+def openai_keys(section: str, env: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The key and the complaint of a provider called openai."""
+    found = compiled(f"providers: {{openai: {section}}}" + CATCH_ALL, env)
+    name = ProviderName("openai")
+    provider = found.snapshot.providers[name]
+    assert provider.has_credential == (name in found.keys)
+    return found.keys.get(name), found.missing_keys.get(name)
+
+
+EMPTY_KEY = pytest.mark.xfail(reason="an empty key that was asked for is no key and no complaint")
+
+
+@pytest.mark.parametrize(
+    ("section", "env", "key", "missing"),
+    [
+        ("{}", {"OPENAI_API_KEY": "k"}, "k", None),
+        ("{}", {}, None, "OPENAI_API_KEY"),
+        ("{}", {"OPENAI_API_KEY": ""}, None, "OPENAI_API_KEY"),
+        ("{apiKey: x}", {"OPENAI_API_KEY": "k"}, "x", None),
+        ("{apiKey: '${MINE}'}", {"MINE": "m", "OPENAI_API_KEY": "k"}, "m", None),
+        ("{apiKey: '${A}-${B}'}", {"A": "a", "B": "b"}, "a-b", None),
+        ("{apiKey: '${MINE}'}", {"OPENAI_API_KEY": "k"}, None, "the variable in apiKey"),
+        ("{api_key: '${MINE}'}", {}, None, "the variable in apiKey"),
+        ("{baseUrl: 'http://127.0.0.1/v1'}", {}, None, None),
+        ("{baseUrl: 'http://127.0.0.1/v1'}", {"OPENAI_API_KEY": "k"}, "k", None),
+        ("{baseUrl: 'https://127.0.0.1/v1'}", {}, None, "OPENAI_API_KEY"),
+        ("{preset: vllm}", {"OPENAI_API_KEY": "k"}, None, None),
+        ("{preset: vllm}", {"VLLM_API_KEY": "v"}, "v", None),
+        ("{preset: ollama}", {"OPENAI_API_KEY": "k"}, None, None),
+        ("{preset: google}", {"GOOGLE_API_KEY": "g"}, "g", None),
+        ("{preset: google}", {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "h"}, "h", None),
+        ("{preset: google}", {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": ""}, "g", None),
+        ("{preset: google}", {}, None, "GEMINI_API_KEY or GOOGLE_API_KEY"),
+        pytest.param(
+            *("{apiKey: '${MINE}'}", {"MINE": ""}, None, "the variable in apiKey"), marks=EMPTY_KEY
+        ),
+    ],
+)
+def test_a_key_is_the_one_given_else_that_of_the_presets_variables(
+    section: str, env: dict[str, str], key: str | None, missing: str | None
+) -> None:
+    assert openai_keys(section, env) == (key, missing)
+
+
+def test_a_provider_without_a_preset_needs_no_key() -> None:
+    text = "providers: {mine: {baseUrl: 'https://mine.test/v1'}}\n"
+    text += "models: {m: {targets: [{provider: mine}], contextWindow: 9}}" + CATCH_ALL
+    assert compiled(text, {"OPENAI_API_KEY": "k"}).missing_keys == {}
+
+
+def test_a_key_of_the_environment_that_no_header_can_hold_is_a_mistake() -> None:
+    (line,) = problems_of(CATCH_ALL, {"OPENAI_API_KEY": f"{CANARY}\r\n"})
+    assert line.startswith("providers.openai.apiKey: holds characters that a header can't")
+    assert CANARY not in line
+
+
+def test_a_reference_is_replaced_in_values_after_parsing_and_only_once() -> None:
+    text = "aliases: {fast: '${MODEL}'}" + CATCH_ALL
+    assert snapshot_of(text, KEYS | {"MODEL": "gpt-4o-mini"}).models["fast"]
+    (line,) = problems_of(text, KEYS | {"MODEL": "a: [b"})
+    assert line.startswith("aliases.fast: no model is called a: [b; ")
+    (line,) = problems_of(text, KEYS | {"MODEL": "${OPENAI_API_KEY}"})
+    assert line.startswith("aliases.fast: no model is called ${OPENAI_API_KEY}; ")
+
+
+# Guards
+
+
+def order_of(first: tuple[Target, ...], fallback: tuple[Target, ...]) -> tuple[TargetId, ...]:
+    return tuple(dict.fromkeys(target.id for target in (*first, *fallback)))
+
+
+def windows_that_requests_can_need(snapshot: Snapshot) -> set[tuple[TargetId, ...]]:
+    """By hand: whoever drops out of an order, the rest is planned; each attempt needs a tail."""
+    needed = set()
+    for route in snapshot.routes:
+        for first in (route.candidates, *snapshot.models.values()):
+            order = order_of(first, route.fallback)
+            for size in range(1, len(order) + 1):
+                for able in combinations(order, size):
+                    chain = able[: snapshot.max_attempts]
+                    needed |= {chain[i : i + snapshot.guard_depth] for i in range(len(chain))}
+    return needed
+
+
+@pytest.mark.parametrize("text", [SEED, EXPLICIT, SPELLINGS], ids=["seed", "explicit", "spellings"])
+@pytest.mark.parametrize("attempts", [1, 2, 3, 10])
+def test_small_configs_have_a_guard_for_every_selection_of_targets_in_order(
+    text: str, attempts: int
+) -> None:
+    text = text.replace("maxAttempts: 2\n", "") + f"\nmaxAttempts: {attempts}\n"
+    snapshot = snapshot_of(text, KEYS | {"OPENAI_EU_KEY": CANARY})
+    assert snapshot.guard_depth == attempts
+    assert set(snapshot.guard_windows) == windows_that_requests_can_need(snapshot)
+    assert len(set(snapshot.guard_windows)) == len(snapshot.guard_windows)
+
+
+@pytest.mark.parametrize(("models", "attempts"), [(12, 3), (30, 3), (30, 10), (200, 2), (400, 10)])
+def test_with_many_targets_guards_are_shallower_and_never_too_many(
+    models: int, attempts: int
+) -> None:
+    names = [f"m{i}" for i in range(models)]
+    tree = {
+        "maxAttempts": attempts,
+        "providers": {"p": {"baseUrl": "http://127.0.0.1/v1"}},
+        "models": {n: {"targets": [{"provider": "p"}], "contextWindow": 9} for n in names},
+        "routes": [{"match": {"default": True}, "candidates": names}],
+    }
+    snapshot = snapshot_of(json.dumps(tree))
+    assert 1 <= snapshot.guard_depth <= attempts
+    assert len(snapshot.guard_windows) <= GUARDS_MAX
+    assert max(map(len, snapshot.guard_windows)) == snapshot.guard_depth
+    assert {window for window in snapshot.guard_windows if len(window) == 1} == {
+        (TargetId(f"p/{name}"),) for name in names
+    }
+    if snapshot.guard_depth < attempts:
+        selections = comb(len(names), snapshot.guard_depth + 1)
+        assert len(snapshot.guard_windows) + selections > GUARDS_MAX

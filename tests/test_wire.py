@@ -1,0 +1,240 @@
+"""Envoy's messages become events, replies become what Envoy reads; nothing is lost between."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from configs import CHAT, HELLO, SEED, body_of, snapshot_of
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import extproc
+from extproc.exchange import (
+    Answer,
+    Exchange,
+    Forward,
+    Proceed,
+    RequestBody,
+    RequestHeaders,
+)
+from extproc.wire.ext_proc import METHOD, SERVICE, UnexpectedMessageError, decode, encode
+from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
+from extproc.wire.pb.ext_proc_pb2 import (
+    DESCRIPTOR,
+    HttpBody,
+    HttpHeaders,
+    HttpTrailers,
+    ProcessingRequest,
+    ProcessingResponse,
+)
+from extproc.wire.pb.http_status_pb2 import StatusCode
+
+quickly = settings(deadline=None, max_examples=60, database=None)
+
+
+def headers_message(
+    *headers: tuple[str, bytes], end_of_stream: bool = False, raw: bool = True
+) -> bytes:
+    """As Envoy sends them: in `raw_value`, and `value` left empty."""
+    values = [
+        HeaderValue(key=key, raw_value=value) if raw else HeaderValue(key=key, value=value.decode())
+        for key, value in headers
+    ]
+    part = HttpHeaders(headers=HeaderMap(headers=values), end_of_stream=end_of_stream)
+    return ProcessingRequest(request_headers=part).SerializeToString()
+
+
+def sent(reply: Proceed | Forward | Answer) -> ProcessingResponse:
+    return ProcessingResponse.FromString(encode(reply))
+
+
+# In
+
+
+@pytest.mark.parametrize("end_of_stream", [True, False])
+def test_headers_arrive_with_their_pseudo_headers_and_their_end(*, end_of_stream: bool) -> None:
+    message = headers_message(
+        (":method", b"POST"), (":path", b"/v1/x?y"), ("x-a", b"b"), end_of_stream=end_of_stream
+    )
+    read = {":method": "POST", ":path": "/v1/x?y", "x-a": "b"}
+    assert decode(message) == RequestHeaders(read, end_of_stream)
+
+
+def test_a_repeated_header_is_joined_by_commas_in_its_order() -> None:
+    message = headers_message(("x-a", b"1"), ("x-b", b""), ("x-a", b"2, 3"), ("x-a", b""))
+    assert decode(message) == RequestHeaders({"x-a": "1,2, 3,", "x-b": ""}, end_of_stream=False)
+
+
+def test_headers_in_the_older_field_are_read_too() -> None:
+    message = headers_message(("x-a", b"b"), ("x-a", b"c"), raw=False)
+    assert decode(message) == RequestHeaders({"x-a": "b,c"}, end_of_stream=False)
+
+
+@given(st.binary(max_size=40))
+@quickly
+def test_every_byte_of_a_header_survives(value: bytes) -> None:
+    event = decode(headers_message(("x-a", value)))
+    assert isinstance(event, RequestHeaders)
+    assert event.headers["x-a"].encode("latin-1") == value
+
+
+@given(st.binary(max_size=200), st.booleans())
+@quickly
+def test_a_body_arrives_as_it_is(body: bytes, end_of_stream: bool) -> None:  # noqa: FBT001  drawn
+    part = HttpBody(body=body, end_of_stream=end_of_stream)
+    assert decode(ProcessingRequest(request_body=part).SerializeToString()) == RequestBody(body)
+
+
+def test_metadata_and_attributes_beside_a_part_change_nothing() -> None:
+    request = ProcessingRequest(request_body=HttpBody(body=b"x"))
+    request.attributes["envoy.filters.http.ext_proc"].CopyFrom(Struct())
+    request.metadata_context.filter_metadata["a"].update({"b": 1})
+    assert decode(request.SerializeToString()) == RequestBody(b"x")
+
+
+UNASKED = {
+    "response_headers": ProcessingRequest(response_headers=HttpHeaders()),
+    "response_body": ProcessingRequest(response_body=HttpBody(body=b"canary-8d2f")),
+    "request_trailers": ProcessingRequest(request_trailers=HttpTrailers()),
+    "response_trailers": ProcessingRequest(response_trailers=HttpTrailers()),
+    "nothing": ProcessingRequest(),
+}
+
+
+@pytest.mark.parametrize("part", UNASKED)
+def test_a_part_that_was_not_asked_for_is_refused_by_its_name(part: str) -> None:
+    with pytest.raises(UnexpectedMessageError, match=f"^{part} was sent to the router$"):
+        decode(UNASKED[part].SerializeToString())
+
+
+def test_every_part_that_envoy_can_send_is_read_or_refused_above() -> None:
+    parts = ProcessingRequest.DESCRIPTOR.oneofs_by_name["request"].fields
+    read = {"request_headers", "request_body"}
+    assert {field.name for field in parts} == read | (UNASKED.keys() - {"nothing"})
+
+
+@pytest.mark.parametrize("garbage", [b"\xff", b"GET / HTTP/1.1\r\n\r\n", b"{}", b"\x22\xff\x01a"])
+def test_what_is_no_message_is_an_error_of_decoding(garbage: bytes) -> None:
+    with pytest.raises(DecodeError):
+        decode(garbage)
+
+
+@given(st.binary(max_size=60))
+@quickly
+def test_any_bytes_are_an_event_or_one_of_two_errors(message: bytes) -> None:
+    try:
+        event = decode(message)
+    except (DecodeError, UnexpectedMessageError):
+        return
+    assert isinstance(event, RequestHeaders | RequestBody)
+
+
+# Out
+
+
+def test_to_proceed_is_an_empty_answer_to_the_headers() -> None:
+    response = sent(Proceed())
+    assert response.WhichOneof("response") == "request_headers"
+    assert MessageToDict(response) == {"requestHeaders": {}}
+
+
+def forwarded() -> Forward:
+    exchange = Exchange(snapshot_of(SEED))
+    exchange.receive(
+        RequestHeaders({":method": "POST", ":path": CHAT}, end_of_stream=False), now=0, draw=0
+    )
+    reply = exchange.receive(RequestBody(body_of(messages=HELLO)), now=0, draw=0)
+    assert isinstance(reply, Forward)
+    return reply
+
+
+def test_what_is_sent_on_answers_the_body_with_another_body() -> None:
+    reply = forwarded()
+    response = sent(reply)
+    assert response.WhichOneof("response") == "request_body"
+    common = response.request_body.response
+    assert common.body_mutation.WhichOneof("mutation") == "body"
+    assert common.body_mutation.body == reply.body
+    assert common.status == common.CONTINUE
+
+
+def test_the_route_cache_is_cleared_beside_a_header_mutation() -> None:
+    common = sent(forwarded()).request_body.response
+    assert common.clear_route_cache
+    assert common.HasField("header_mutation")
+    bare = sent(Forward(b"", {}, {}, {})).request_body.response
+    assert bare.clear_route_cache
+    assert bare.HasField("header_mutation")
+
+
+def options_in(response: ProcessingResponse) -> list[HeaderValueOption]:
+    if response.WhichOneof("response") == "immediate_response":
+        return list(response.immediate_response.headers.set_headers)
+    return list(response.request_body.response.header_mutation.set_headers)
+
+
+@pytest.mark.parametrize(
+    ("reply", "written"),
+    [
+        (forwarded(), forwarded().headers),
+        (Answer(404, {"content-type": "application/json", "x": "\xff"}, b"{}"), None),
+    ],
+    ids=["forward", "answer"],
+)
+def test_headers_are_set_raw_and_overwrite(
+    reply: Forward | Answer, written: dict[str, str] | None
+) -> None:
+    options = options_in(sent(reply))
+    read = {option.header.key: option.header.raw_value.decode("latin-1") for option in options}
+    assert read == (written or reply.headers)
+    assert len(options) == len(read)
+    for option in options:
+        assert not option.header.value
+        assert not option.HasField("append")  # absent means overwrite
+        assert not option.append_action
+
+
+def test_the_chain_and_the_plan_are_two_namespaces_of_metadata() -> None:
+    reply = forwarded()
+    metadata = MessageToDict(sent(reply).dynamic_metadata)
+    assert metadata == {"llm.chain": reply.chain, "llm.plan": reply.plan}
+
+
+def test_numbers_of_a_plan_stay_whole() -> None:
+    plan = {"plen": 40, "blen": 2**31}
+    read = MessageToDict(sent(Forward(b"", {}, {}, plan)).dynamic_metadata)["llm.plan"]
+    assert read == plan
+
+
+def statuses() -> Iterator[int]:
+    """Every status that the code writes into a Refusal, found in its source."""
+    for path in Path(extproc.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id="Refusal"), args=[_, ast.Constant(int(status)), *_]):
+                    yield status
+
+
+STATUSES = sorted({200, *statuses()})
+
+
+def test_statuses_are_found_in_the_source() -> None:
+    assert {200, 400, 404, 405, 413, 415, 422, 500} <= set(STATUSES)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_each_status_that_an_exchange_can_end_with_is_one_that_envoy_knows(status: int) -> None:
+    response = sent(Answer(status, {}, b"body"))
+    assert response.WhichOneof("response") == "immediate_response"
+    assert response.immediate_response.status.code == status
+    assert response.immediate_response.status.code in StatusCode.values()
+    assert response.immediate_response.body == b"body"
+
+
+def test_the_service_is_envoys() -> None:
+    service = DESCRIPTOR.services_by_name["ExternalProcessor"]
+    assert (service.full_name, [method.name for method in service.methods]) == (SERVICE, [METHOD])
