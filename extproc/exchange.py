@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from extproc.decide import decide
 from extproc.dialects import CHAT_COMPLETIONS_PATH, MODELS_PATH, openai_chat
@@ -108,7 +109,7 @@ class Exchange:
             return refused(_unknown_path())
         if method != "POST":
             return refused(_wrong_method(method, "POST"))
-        if event.headers.get("content-encoding", "identity") != "identity":
+        if event.headers.get("content-encoding", "identity").lower() != "identity":
             return refused(_encoded())
         if event.end_of_stream:
             return refused(openai_chat.EMPTY_BODY)
@@ -133,13 +134,15 @@ class Exchange:
 
     def _models(self) -> Answer:
         listed = [(ModelName(AUTO), ProviderName("router")), *_offers(self._snapshot)]
-        name = self._path.rpartition("/v1/models")[2].lstrip("/")
+        name = unquote(self._path.rpartition("/v1/models")[2].lstrip("/"))
         if not name:
             return _json(200, openai_chat.render_models(listed))
-        for offered, owner in listed:
-            if offered == name:
-                return _json(200, openai_chat.render_model(offered, owner))
-        return refused(unknown_model(name, self._snapshot.models))
+        owners = dict(listed)
+        if name in self._snapshot.models:
+            owners[ModelName(name)] = self._snapshot.models[name][0].provider.name
+        if name not in owners:
+            return refused(unknown_model(name, self._snapshot.models))
+        return _json(200, openai_chat.render_model(ModelName(name), owners[ModelName(name)]))
 
 
 def _offers(snapshot: Snapshot) -> list[tuple[ModelName, ProviderName]]:
@@ -164,7 +167,6 @@ def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forwar
         "decision": decision.id,
         "route": decision.route,
         "plen": len(prefix.encode()),
-        "blen": len(body),
         "cand": {target.id: _needs(target, chain[0]) for target in chain},
     }
     return Forward(body, headers, _priority_groups(chain, snapshot.guard_depth), plan)

@@ -212,11 +212,11 @@ def test_envoy_into_a_place_that_is_no_directory_is_one_line(
 @pytest.mark.parametrize(
     ("flags", "what"),
     [
-        (["--port", "0"], "0 is not a port"),
-        (["--port", "65536"], "65536 is not a port"),
-        (["--port", "http"], "invalid port value: 'http'"),
+        (["--port", "0"], "'0' is not a port"),
+        (["--port", "65536"], "'65536' is not a port"),
+        (["--port", "http"], "'http' is not a port"),
         (["--router", "nowhere"], "'nowhere' is neither host:port nor unix:/path"),
-        (["--router", "host:0"], "0 is not a port"),
+        (["--router", "host:0"], "'0' is not a port"),
     ],
 )
 def test_a_flag_that_makes_no_sense_is_a_usage_error(
@@ -258,7 +258,7 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
         (["check"], "the following arguments are required: CONFIG"),
         (["check", "a", "b"], "unrecognized arguments: b"),
         (["check", "a", "--verbose"], "unrecognized arguments: --verbose"),
-        (["serve", "a", "--admin-port", "x"], "invalid int value: 'x'"),
+        (["serve", "a", "--admin-port", "x"], "'x' is not a port"),
     ],
 )
 def test_a_mistake_in_usage_is_a_2_with_a_word_on_it(

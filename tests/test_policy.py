@@ -199,9 +199,6 @@ def test_the_first_route_that_matches_is_taken() -> None:
         assert match_route(request_of(), task, tokens, snapshot).name == name
 
 
-@pytest.mark.xfail(
-    reason="a pattern's stars backtrack: cubic time and worse in what a client sends"
-)
 def test_a_pattern_with_stars_takes_no_longer_than_reading_the_value() -> None:
     long = Request("/v1/chat/completions", {"user-agent": "ab" * 300}, payload())
     before = time.perf_counter()
@@ -334,7 +331,6 @@ def test_an_unknown_window_fits_nothing_unless_the_unknown_is_allowed() -> None:
     assert rejected(target("m", None), allow_unknown=True) is None
 
 
-@pytest.mark.xfail(raises=OverflowError, reason="a tenth more is computed in floating point")
 def test_a_request_for_more_tokens_than_a_float_can_count_does_not_fit() -> None:
     found = rejected(target("m", 1000), size=Estimate(1, 10**400))
     assert found

@@ -205,7 +205,7 @@ def test_the_chain_and_the_plan_are_two_namespaces_of_metadata() -> None:
 
 
 def test_numbers_of_a_plan_stay_whole() -> None:
-    plan = {"plen": 40, "blen": 2**31}
+    plan = {"plen": 40, "large": 2**31}
     read = MessageToDict(sent(Forward(b"", {}, {}, plan)).dynamic_metadata)["llm.plan"]
     assert read == plan
 

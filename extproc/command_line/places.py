@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from extproc.command_line.addresses import UNIX_PREFIX, host_and_port, port
 from extproc.envoy_config import Deployment, TcpAddress, UnixSocket
 
 _BUNDLES: Final = (
@@ -33,13 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def port(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 65536:
-        raise argparse.ArgumentTypeError(f"{number} is not a port")
-    return number
-
-
 def deployment(
     arguments: argparse.Namespace, router: TcpAddress | UnixSocket, secrets_dir: Path
 ) -> Deployment:
@@ -54,12 +48,9 @@ def deployment(
 
 def router_address(text: str) -> TcpAddress | UnixSocket:
     """`host:port` or `unix:/path`."""
-    if text.startswith("unix:"):
-        return UnixSocket(text.removeprefix("unix:"))
-    host, _, number = text.rpartition(":")
-    if not host or not number.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is neither host:port nor unix:/path")
-    return TcpAddress(host.strip("[]"), port(number))
+    if text.startswith(UNIX_PREFIX):
+        return UnixSocket(text.removeprefix(UNIX_PREFIX))
+    return TcpAddress(*host_and_port(text))
 
 
 def _trusted_roots() -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvloop
 
+from extproc.command_line.addresses import grpc_address, port_or_any
 from extproc.command_line.loading import complain, load
 from extproc.config import ConfigError
 from extproc.servers.serving import BindError, Listen, serve
@@ -19,11 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         action="append",
+        type=grpc_address,
         metavar="ADDRESS",
         help="host:port or unix:/path for Envoy to reach; may be repeated (127.0.0.1:9002)",
     )
     parser.add_argument("--admin-host", default="127.0.0.1", metavar="HOST")
-    parser.add_argument("--admin-port", type=int, default=9902, metavar="PORT")
+    parser.add_argument("--admin-port", type=port_or_any, default=9902, metavar="PORT")
 
 
 def run(arguments: argparse.Namespace) -> int:

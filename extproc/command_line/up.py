@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from extproc.command_line import places
+from extproc.command_line.addresses import port
 from extproc.command_line.loading import complain, load
 from extproc.config import Compiled, ConfigError
 from extproc.envoy_config import TcpAddress, bootstrap
@@ -33,18 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     places.add_arguments(parser)
     parser.add_argument(
-        "--extproc-port", type=places.port, default=9002, metavar="PORT", help="the router's (9002)"
+        "--extproc-port", type=port, default=9002, metavar="PORT", help="the router's (9002)"
     )
     parser.add_argument(
         "--admin-port",
-        type=places.port,
+        type=port,
         default=9902,
         metavar="PORT",
         help="the router's admin HTTP server (9902)",
     )
     parser.add_argument(
         "--stand-in-port",
-        type=places.port,
+        type=port,
         metavar="PORT",
         help="the stand-in providers' (any free one)",
     )

@@ -36,7 +36,28 @@ GUARDS_MAX: Final = 500
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,126}")
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_MODEL_NAME_REMEDY: Final = "use letters, digits and . _ : @ / -, not `auto`"
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+# What the data plane sets for every attempt: a provider's own would be scrubbed from all others.
+_OWN_HEADERS: Final = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-request-id",
+}
+_OWN_PREFIXES: Final = (":", "x-envoy-", "x-router-", "x-llm-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +81,7 @@ class _Compilation:
     env: Mapping[str, str]
     base_urls: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
-    providers: dict[ProviderName, Provider] = field(default_factory=dict)
+    providers: dict[ProviderName, Provider | None] = field(default_factory=dict)
     keys: dict[ProviderName, str] = field(default_factory=dict)
     missing_keys: dict[ProviderName, str] = field(default_factory=dict)
     models: dict[ModelName, tuple[Target, ...]] = field(default_factory=dict)
@@ -138,67 +159,106 @@ def _digest(file: ConfigFile) -> str:
 
 
 def _provider(run: _Compilation, name: str, location: tuple[str | int, ...]) -> Provider | None:
-    """The provider called `name`, declared in the file or implied by a preset of that name."""
+    """The provider called `name`, declared in the file or implied by a preset of that name.
+
+    None where that is not possible; what is wrong is said once, however often it is named.
+    """
     known = ProviderName(name)
-    if known in run.providers:
-        return run.providers[known]
-    section = run.file.providers.get(name)
-    if section is None and name not in PRESETS:
-        remedy = nearest(name, [*run.file.providers, *PRESETS])
-        run.problem(location, f"no provider is called {name}", remedy)
-        return None
-    section = section or ProviderSection()
-    if not _NAME.fullmatch(name):
-        run.problem(location, "not a provider name", "use letters, digits, `.`, `_` and `-`")
-        return None
-    preset_name = section.preset or (name if name in PRESETS else None)
-    preset = PRESETS.get(preset_name) if preset_name else Preset(None, (), key_required=False)
+    if known not in run.providers:
+        section = run.file.providers.get(name)
+        if section is None and name not in PRESETS:
+            remedy = nearest(name, [*run.file.providers, *PRESETS])
+            run.problem(location, f"no provider is called {name}", remedy)
+            return None
+        if not _NAME.fullmatch(name):
+            run.problem(location, "not a provider name", "use letters, digits, `.`, `_` and `-`")
+            return None
+        run.providers[known] = _new_provider(run, known, section or ProviderSection(), location)
+    return run.providers[known]
+
+
+def _new_provider(
+    run: _Compilation, name: ProviderName, section: ProviderSection, location: tuple[str | int, ...]
+) -> Provider | None:
+    preset = _preset(run, name, section, location)
     if preset is None:
-        remedy = nearest(str(preset_name), PRESETS)
-        run.problem((*location, "preset"), f"no preset is called {preset_name}", remedy)
         return None
-    written = run.base_urls.get(name) or section.base_url or preset.base_url
-    if written is None:
-        example = preset.base_url_example or "https://api.example.com/v1"
-        run.problem((*location, "baseUrl"), "missing", f"write it, such as {example}")
-        return None
-    where = _url(run, written, (*location, "baseUrl"))
+    where = _base_url(run, name, section, preset, (*location, "baseUrl"))
     if where is None:
         return None
-    key = _key(run, known, section, preset)
-    headers = {header.lower(): value for header, value in section.headers.items()}
-    provider = Provider(
-        name=known,
+    return Provider(
+        name=name,
         host=where.host,
         port=where.port,
         tls=where.tls,
         base_path=where.base_path,
         credential_header=preset.credential_header,
         credential_prefix=preset.credential_prefix,
-        has_credential=key is not None,
-        headers=MappingProxyType(headers),
+        has_credential=_key(run, name, section, preset) is not None,
+        headers=_headers(run, section, (*location, "headers")),
         first_byte_timeout_s=section.first_byte_timeout,
         region=section.region,
     )
-    run.providers[known] = provider
-    return provider
+
+
+def _preset(
+    run: _Compilation, name: ProviderName, section: ProviderSection, location: tuple[str | int, ...]
+) -> Preset | None:
+    wanted = section.preset or (name if name in PRESETS else None)
+    if wanted is None:
+        return Preset(None, (), key_required=False)
+    if wanted not in PRESETS:
+        remedy = nearest(wanted, PRESETS)
+        run.problem((*location, "preset"), f"no preset is called {wanted}", remedy)
+        return None
+    return PRESETS[wanted]
+
+
+def _base_url(
+    run: _Compilation,
+    name: ProviderName,
+    section: ProviderSection,
+    preset: Preset,
+    location: tuple[str | int, ...],
+) -> Passthrough | None:
+    written = run.base_urls.get(name) or section.base_url or preset.base_url
+    if written is None:
+        example = preset.base_url_example or "https://api.example.com/v1"
+        run.problem(location, "missing", f"write it, such as {example}")
+        return None
+    return _url(run, written, location)
+
+
+def _headers(
+    run: _Compilation, section: ProviderSection, location: tuple[str | int, ...]
+) -> Mapping[str, str]:
+    for header, value in section.headers.items():
+        at = (*location, header)
+        if not _HEADER_NAME.fullmatch(header):
+            run.problem(at, "not a header name", "use letters, digits and `-`")
+        elif header.lower() in _OWN_HEADERS or header.lower().startswith(_OWN_PREFIXES):
+            run.problem(at, "is set by Envoy or by the client", "leave it out")
+        if not value.isascii() or not value.isprintable():
+            run.problem(at, "holds characters that a header can't", "use printable ASCII")
+    return MappingProxyType({name.lower(): value for name, value in section.headers.items()})
 
 
 def _key(
     run: _Compilation, name: ProviderName, section: ProviderSection, preset: Preset
 ) -> str | None:
-    if section.api_key is not None:
-        key: str | None = section.api_key.get_secret_value()
-    elif "api_key" in section.model_fields_set:
-        key = None
-        run.missing_keys[name] = "the variable in apiKey"
+    """The provider's key; where one is wanted and there is none, that is noted."""
+    if "api_key" in section.model_fields_set:
+        key = section.api_key.get_secret_value() if section.api_key else ""
+        where = "the variable in apiKey"
+        wanted = True
     else:
-        key = next((run.env[k] for k in preset.key_names if run.env.get(k)), None)
+        key = next((run.env[k] for k in preset.key_names if run.env.get(k)), "")
+        where = " or ".join(preset.key_names)
         # A plain-text address is one's own: a real provider would not be given a key over it.
-        is_own = (section.base_url or "").startswith("http://")
-        if key is None and preset.key_required and not is_own:
-            run.missing_keys[name] = " or ".join(preset.key_names)
+        wanted = preset.key_required and not (section.base_url or "").startswith("http://")
     if not key:
+        if wanted:
+            run.missing_keys[name] = where
         return None
     if not key.isascii() or not key.isprintable() or key.strip() != key:
         location = ("providers", name, "apiKey")
@@ -210,25 +270,32 @@ def _key(
 
 def _url(run: _Compilation, written: str, location: tuple[str | int, ...]) -> Passthrough | None:
     """Where a base URL points. Its text never enters a message: it may hold a password."""
-    remedy = "write a URL such as https://api.example.com/v1"
+    what = _wrong_with(written)
+    if what:
+        run.problem(location, what, "write a URL such as https://api.example.com/v1")
+        return None
+    url = urlsplit(written)
+    tls = url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    return Passthrough(url.hostname or "", port, tls, url.path.rstrip("/"))
+
+
+def _wrong_with(written: str) -> str | None:
     try:
         url = urlsplit(written)
         port = url.port
     except ValueError:
-        run.problem(location, "not a URL", remedy)
-        return None
+        return "not a URL"
     host = url.hostname or ""
     if url.scheme not in {"http", "https"} or not (_HOST.fullmatch(host) or _is_ip(host)):
-        run.problem(location, "not an http:// or https:// URL with a host", remedy)
-        return None
+        return "not an http:// or https:// URL with a host"
     if url.username or url.password or url.query or url.fragment:
-        run.problem(location, "holds more than scheme, host, port and path", remedy)
-        return None
+        return "holds more than scheme, host, port and path"
+    if port == 0:
+        return "0 is not a port"
     if not url.path.isascii() or not url.path.isprintable() or " " in url.path:
-        run.problem(location, "its path holds characters that must be escaped", remedy)
-        return None
-    tls = url.scheme == "https"
-    return Passthrough(host, port or (443 if tls else 80), tls, url.path.rstrip("/"))
+        return "its path holds characters that must be escaped"
+    return None
 
 
 def _is_ip(host: str) -> bool:
@@ -246,7 +313,7 @@ def _targets(
 
     Two names of one catalog model are one model, under the name that came first.
     """
-    name = run.file.aliases.get(written, written)
+    name = _unaliased(run.file, written) or written
     own = aliases().get(name, name) if name not in run.file.models else name
     first = run.resolving.setdefault(own, ModelName(name))
     if first in run.models:
@@ -258,7 +325,7 @@ def _targets(
         run.problem(location, f"no model is called {name}", nearest(name, known))
         return ()
     if not _MODEL_NAME.fullmatch(name) or name == "auto":
-        run.problem(location, "not a model name", "use letters, digits and . _ : @ / -, not `auto`")
+        run.problem(location, "not a model name", _MODEL_NAME_REMEDY)
         return ()
     places = section.targets or (entry.targets if entry else None)
     if not places:
@@ -288,6 +355,15 @@ def _targets(
     return run.models[first]
 
 
+def _unaliased(file: ConfigFile, name: str) -> str | None:
+    """What `name` stands for in the end; None for aliases that go round in a circle."""
+    for _ in range(len(file.aliases) + 1):
+        if name not in file.aliases:
+            return name
+        name = file.aliases[name]
+    return None
+
+
 def _route(run: _Compilation, index: int) -> Route:
     section = run.file.routes[index]
     location = ("routes", index)
@@ -298,6 +374,10 @@ def _route(run: _Compilation, index: int) -> Route:
     else:
         candidates = _all_targets(run, section.candidates or (), (*location, "candidates"))
     fallback = _all_targets(run, section.fallback, (*location, "fallback"))
+    names = [header.lower() for header in section.match.headers or {}]
+    if len(set(names)) < len(names):
+        twice = (*location, "match", "headers")
+        run.problem(twice, "names one header twice", "case makes no difference; keep one")
     return Route(
         name=name,
         match=_match(section.match),
@@ -350,10 +430,15 @@ def _check_names(run: _Compilation, routes: tuple[Route, ...]) -> None:
             run.problem(at, "not a route name", "use letters, digits, `.`, `_` and `-`")
         seen.add(route.name)
     for alias, name in run.file.aliases.items():
+        where = ("aliases", alias)
         if alias in run.file.models or alias == "auto":
-            run.problem(("aliases", alias), "is a model's own name", "choose another alias")
+            run.problem(where, "is a model's own name", "choose another alias")
+        elif not _MODEL_NAME.fullmatch(alias):
+            run.problem(where, "not a model name", _MODEL_NAME_REMEDY)
+        elif _unaliased(run.file, alias) is None:
+            run.problem(where, "leads back to itself", "name a model")
         else:
-            _targets(run, name, ("aliases", alias))
+            _targets(run, name, where)
 
 
 def _requestable(run: _Compilation) -> dict[str, tuple[Target, ...]]:
@@ -363,8 +448,8 @@ def _requestable(run: _Compilation) -> dict[str, tuple[Target, ...]]:
         entry = catalog().get(own) if first not in run.file.models else None
         for name in (first, own, *(entry.aliases if entry else ())):
             names.setdefault(name, run.models.get(first, ()))
-    for alias, name in run.file.aliases.items():
-        names[alias] = names.get(name, ())
+    for alias in run.file.aliases:
+        names[alias] = names.get(_unaliased(run.file, alias) or alias, ())
     return names
 
 

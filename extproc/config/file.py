@@ -50,6 +50,8 @@ def _duration_s(value: object) -> object:
 
 def _size_bytes(value: object) -> object:
     size = _quantity(value, _SIZE_UNITS_BYTES, "32MiB")
+    if isinstance(size, float) and not size.is_integer():  # neither is infinity
+        raise ValueError("not a whole number of bytes")
     return int(size) if isinstance(size, float) else size
 
 
@@ -149,7 +151,7 @@ class MatchSection(Section):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         given = self.model_fields_set
-        if not given:
+        if not given or any(getattr(self, name) in (None, {}) for name in given):
             raise ValueError("matches nothing in particular: write `default: true` for all")
         if "default" in given and len(given) > 1:
             raise ValueError("`default: true` matches all, so no other condition goes with it")
@@ -175,7 +177,9 @@ class RouteSection(Section):
 
 
 class HealthCheckSection(Section):
-    enabled: bool = Field(True, description="Whether failing providers are left out for a while.")
+    enabled: bool = Field(
+        default=True, description="Whether failing providers are left out for a while."
+    )
     interval: DurationS = Field(30.0, description="The window errors are counted over.")
     error_rate_threshold: float = Field(0.05, gt=0, le=1, description="Share of failed requests.")
 

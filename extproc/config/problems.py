@@ -38,6 +38,8 @@ def path_of(location: Iterable[str | int]) -> str:
     for part in location:
         if isinstance(part, int) or "." in part:
             path += f"[{part}]"
+        elif not part.isprintable():
+            path += f"[{part!r}]"
         else:
             path += f".{part}" if path else part
     return path

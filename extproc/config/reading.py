@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -33,14 +33,19 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
     if len(text) > CONFIG_BYTES_MAX:
         raise ConfigError([Problem("", "larger than 4 MiB", "split what is not routing out")])
     problems: list[Problem] = []
-    tree = _resolved(_parsed(text), env, (), problems)
+    try:
+        tree = _resolved(_parsed(text), env, (), problems)
+    except RecursionError:
+        raise ConfigError(
+            [Problem("", "holds itself", "write out what the alias stands for")]
+        ) from None
     if problems:
         raise ConfigError(problems)
     if not isinstance(tree, dict):
         raise ConfigError(
             [Problem("", "not a mapping", "write keys such as `routes:` at the top level")]
         )
-    if twice := list(_both_spellings(tree, ())):
+    if twice := list(_both_spellings(tree, ConfigFile, ())):
         raise ConfigError(twice)
     try:
         # By way of JSON, since strict mode takes a list for a tuple only there.
@@ -89,18 +94,28 @@ def _resolved(
     return node
 
 
-def _both_spellings(node: object, at: Location) -> Iterator[Problem]:
-    """camelCase and snake_case of one key side by side: pydantic would silently take one."""
+def _both_spellings(node: object, section: type[Section], at: Location) -> Iterator[Problem]:
+    """Keys given in camelCase and in snake_case: pydantic would silently take one of the two."""
     if isinstance(node, list):
         for index, item in enumerate(node):
-            yield from _both_spellings(item, (*at, index))
+            yield from _both_spellings(item, section, (*at, index))
     if not isinstance(node, dict):
         return
-    for key, value in node.items():
-        camel = re.sub(r"_([a-z])", lambda found: found[1].upper(), str(key))
-        if camel != key and camel in node:
-            yield Problem(path_of((*at, key)), f"{camel} is given as well", "keep one of the two")
-        yield from _both_spellings(value, (*at, str(key)))
+    for name, field in section.model_fields.items():
+        if name != field.alias and name in node and field.alias in node:
+            yield Problem(
+                path_of((*at, name)), f"{field.alias} is given as well", "keep one of the two"
+            )
+    for key, field in _fields(section).items():
+        inner = next(_sections(field.annotation), None)
+        if inner is None or key not in node:
+            continue
+        value, here = node[key], (*at, key)
+        if get_origin(field.annotation) is dict and isinstance(value, dict):
+            for name, item in value.items():
+                yield from _both_spellings(item, inner, (*here, str(name)))
+        else:
+            yield from _both_spellings(value, inner, here)
 
 
 def _problem(error: Any) -> Problem:  # noqa: ANN401  pydantic's ErrorDetails

@@ -13,4 +13,4 @@ CHAT_COMPLETIONS_PATH: Final = re.compile(r"(?:/[^/?]+)*/v1/chat/completions")
 MODELS_PATH: Final = re.compile(r"(?:/[^/?]+)*/v1/models(?:/[^?]+)?")
 
 LLM_PATHS: Final = (CHAT_COMPLETIONS_PATH.pattern, MODELS_PATH.pattern)
-"""Full-match regular expressions (RE2 syntax too) of the paths, without query, that are answered."""
+"""The paths that are answered, without query: regular expressions for RE2 too, to match in full."""

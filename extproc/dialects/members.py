@@ -24,7 +24,10 @@ _decode_name = msgspec.json.Decoder(str).decode
 
 
 class MalformedError(ValueError):
-    """Not a JSON object that can be read in only one way. The message holds none of its content."""
+    """Not a JSON object that can be read in only one way.
+
+    The message holds nothing of its content but the name of a field.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def without(body: bytes, member: Member | None) -> bytes:
 
 
 def _what(error: Exception) -> str:
-    """msgspec's words for what is wrong: they name types and positions, never content."""
+    """The words of msgspec for what is wrong: they name types and positions, never content."""
     text = str(error)
     if "Expected `object`" in text:
         return "not a JSON object"

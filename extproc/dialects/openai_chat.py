@@ -33,6 +33,7 @@ class _Part(Struct):
 class _Message(Struct):
     role: str
     content: str | list[_Part] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _ResponseFormat(Struct):
@@ -92,19 +93,26 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
     # Definitions of tools and schemas are read by the model as the text they are.
     definitions = [fields[k].raw for k in ("tools", "functions", "response_format") if k in fields]
     definition_bytes = sum(map(len, definitions))
-    limit = _field(fields, "max_completion_tokens", _count) or _field(fields, "max_tokens", _count)
-    if limit is not None and limit < 1:
-        _reject("max_completion_tokens", "is below 1")
     return Payload(
         requested_model=RequestedModel(model) if model is not None else None,
         streaming=_field(fields, "stream", _flag) or False,
         features=_features(fields, messages),
         text_bytes=sum(len(text.encode("utf-8", "replace")) for text in texts) + definition_bytes,
         text_chars=sum(map(len, texts)) + definition_bytes,
-        output_tokens_max=limit,
+        output_tokens_max=_output_limit(fields),
         metadata=_metadata_texts(fields),
         rest=without(body, fields.get("model")),
     )
+
+
+def _output_limit(fields: Mapping[str, Member]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        limit: int | None = _field(fields, name, _count)
+        if limit is not None and limit < 1:
+            _reject(name, "is below 1")
+        if limit is not None:
+            return limit
+    return None
 
 
 def _features(fields: Mapping[str, Member], messages: Iterable[_Message]) -> frozenset[Feature]:
@@ -133,6 +141,8 @@ def _texts(messages: Iterable[_Message]) -> Iterable[str]:
             yield message.content
         elif message.content:
             yield from (part.text for part in message.content if part.text)
+        # A call's arguments are text to the model, inside JSON that is nearly all of them.
+        yield from (bytes(call).decode() for call in message.tool_calls or ())
 
 
 def _metadata_texts(fields: Mapping[str, Member]) -> dict[str, str]:

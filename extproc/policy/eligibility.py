@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Final
 
 from extproc.vocabulary import Estimate, Feature, Reason, Rejection, Target
 
-HEADROOM: Final = 1.1
+_HEADROOM_TENTHS: Final = 11
 """An estimate may be short by a tenth."""
 
 
@@ -49,7 +48,8 @@ def _too_small(target: Target, estimate: Estimate, *, allow_unknown: bool) -> Re
     window = target.model.context_window
     if window is None and allow_unknown:
         return None
-    needed = math.ceil((estimate.input_tokens + estimate.output_tokens) * HEADROOM)
+    # In integers, because a client may write a limit that no float can hold.
+    needed = -(-(estimate.input_tokens + estimate.output_tokens) * _HEADROOM_TENTHS // 10)
     if window is not None and needed <= window:
         return None
     detail = f"needs {needed} tokens, {'has ' + str(window) if window else 'window unknown'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -36,6 +37,13 @@ class ExtProcService:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Returns when no exchange is open."""
+        await self._idle.wait()
 
     async def process(
         self, messages: AsyncIterator[bytes], _context: object
@@ -46,11 +54,18 @@ class ExtProcService:
         response here.
         """
         exchange = Exchange(self._snapshot)
-        async for message in messages:
-            reply = self._reply(exchange, message)
-            yield encode(reply)
-            if not isinstance(reply, Proceed):
-                return
+        self._open += 1
+        self._idle.clear()
+        try:
+            async for message in messages:
+                reply = self._reply(exchange, message)
+                yield encode(reply)
+                if not isinstance(reply, Proceed):
+                    return
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
 
     def _reply(self, exchange: Exchange, message: bytes) -> Reply:
         try:

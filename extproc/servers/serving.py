@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import signal
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import grpc.aio
 from aiohttp import web
@@ -17,6 +21,8 @@ from extproc.servers.admin import build_admin
 from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
 from extproc.snapshot import Snapshot
 from extproc.wire.ext_proc import SERVICE
+
+_UNIX: Final = "unix:"
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +56,8 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
     server = grpc.aio.server(
         options=channel_options(snapshot.body_bytes_max), maximum_concurrent_rpcs=STREAMS_MAX
     )
-    server.add_generic_rpc_handlers((ExtProcService(snapshot).handler(),))
+    service = ExtProcService(snapshot)
+    server.add_generic_rpc_handlers((service.handler(),))
     healths = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     for address in listen.router:
@@ -67,11 +74,12 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
         await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
         _log.info("draining: open requests have %g s to finish", snapshot.drain_timeout_s)
         draining = asyncio.create_task(server.stop(snapshot.drain_timeout_s))
-        hurrying = asyncio.create_task(hurry.wait())
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        hurrying.cancel()
-        if not draining.done():
-            await server.stop(None)
+        # Only exchanges are waited for: a health watch stays open as long as its client likes.
+        enough = {asyncio.create_task(hurry.wait()), asyncio.create_task(service.until_idle())}
+        await asyncio.wait({draining, *enough}, return_when=asyncio.FIRST_COMPLETED)
+        for task in enough:
+            task.cancel()
+        await server.stop(None)
         await draining
     finally:
         await admin.cleanup()
@@ -79,12 +87,31 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:
+    """Bind, having tried it with a plain socket: of what went wrong, grpc says only that it did."""
     try:
-        bound = server.add_insecure_port(address)
+        _try_to_bind(address)
+        server.add_insecure_port(address)
+    except OSError as error:
+        what = os.strerror(error.errno) if error.errno else "no such address"
+        raise BindError(f"can't listen on {address}: {what}") from error
     except RuntimeError as error:
-        raise BindError(f"can't listen on {address}: in use, or not this machine's") from error
-    if not bound:
-        raise BindError(f"can't listen on {address}")
+        raise BindError(f"can't listen on {address}") from error
+
+
+def _try_to_bind(address: str) -> None:
+    """Raises `OSError` if `address` can't be had; a socket file that nobody serves can."""
+    if address.startswith(_UNIX):
+        path = address.removeprefix(_UNIX)
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, int(port)), family=family).close()
 
 
 async def _listen_admin(admin: web.AppRunner, listen: Listen) -> None:

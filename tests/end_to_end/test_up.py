@@ -1,0 +1,158 @@
+"""`extproc up`: one command, one process tree, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from data_plane import CHAT, HELLO, LOOPBACK, Program, environment, eventually, free_port
+
+SEED = Path(__file__).parents[2] / "config" / "seed.yaml"
+FLAGS = ("port", "admin-port", "envoy-admin-port", "extproc-port", "stand-in-port")
+CHILDREN = {
+    "the stand-in providers": "extproc.stand_in",
+    "the router": "serve",
+    "Envoy": "--config-path",
+}
+"""How each child is called, and by which word of its command line it is known."""
+
+
+class Up:
+    """`extproc up` with the seed's config, no provider key, and a free port for each flag."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ports = {flag: free_port() for flag in FLAGS}
+        flags = [word for flag, port in self.ports.items() for word in (f"--{flag}", str(port))]
+        self.program = Program(
+            [sys.executable, "-m", "extproc", "up", str(SEED), *flags],
+            directory / "up.log",
+            environment({}) | {"TMPDIR": str(directory)},
+        )
+        self.directory = directory
+        self._known: set[int] = set()
+        self.base_url = f"http://{LOOPBACK}:{self.ports['port']}"
+
+    def children(self) -> dict[str, int]:
+        """The process ids of the children that run by now."""
+        pid = self.program.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        words = {int(pid): command_line(int(pid)) for pid in children}
+        self._known.update(words)
+        return {
+            name: pid
+            for name, word in CHILDREN.items()
+            for pid, line in words.items()
+            if word in line
+        }
+
+    def wait_ready(self) -> dict[str, int]:
+        """Returns the process ids of all children."""
+
+        def is_ready() -> bool:
+            assert self.program.status is None, self.program.output()
+            return f"ready on {self.base_url};" in self.program.output()
+
+        eventually(is_ready, "`extproc up` to be ready")
+        children = self.children()
+        assert children.keys() == CHILDREN.keys()
+        return children
+
+    def assert_nothing_left(self, children: dict[str, int]) -> None:
+        eventually(lambda: not any(map(runs, children.values())), "the children to end")
+        for port in self.ports.values():
+            socket.create_server((LOOPBACK, port)).close()
+
+    def end(self) -> None:
+        self.program.end()
+        for pid in filter(runs, self._known):  # only after a failure
+            os.kill(pid, signal.SIGKILL)
+
+
+def command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process; one that has ended but was not waited for is none."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in {"Z", "X"}
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    started = Up(tmp_path)
+    yield started
+    started.end()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_request_works_without_any_key_and_a_signal_ends_all(
+    up: Up, signum: signal.Signals
+) -> None:
+    children = up.wait_ready()
+    assert f"curl {up.base_url}{CHAT}" in up.program.output()
+    answer = httpx.post(up.base_url + CHAT, json=HELLO, trust_env=False, verify=False)
+    assert answer.status_code == 200
+    assert answer.headers["x-router-model"] == "claude-sonnet-4"
+    up.program.send(signum)
+    assert up.program.wait() == 0
+    up.assert_nothing_left(children)
+    assert [path.name for path in up.directory.iterdir()] == ["up.log"]
+
+
+def test_the_first_request_works_as_curl_sends_it(up: Up) -> None:
+    up.wait_ready()
+    command = re.search(r"curl (\S+) -d '(.+)'", up.program.output())
+    assert command
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = httpx.post(command[1], content=command[2], headers=form, trust_env=False, verify=False)
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"]
+
+
+def test_a_signal_while_it_starts_ends_all(up: Up) -> None:
+    eventually(up.children, "a child")
+    children = up.children()
+    up.program.send(signal.SIGINT)
+    assert up.program.wait() == 0
+    up.assert_nothing_left(children)
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_a_child_that_ends_is_an_error_that_ends_all(up: Up, name: str) -> None:
+    children = up.wait_ready()
+    os.kill(children[name], signal.SIGKILL)
+    assert up.program.wait() == 1
+    assert f"{name} ended with status -9" in up.program.output().splitlines()[-1]
+    up.assert_nothing_left(children)
+
+
+def test_a_parent_that_is_killed_leaves_no_orphan(up: Up) -> None:
+    children = up.wait_ready()
+    up.program.send(signal.SIGKILL)
+    up.program.wait()
+    up.assert_nothing_left(children)
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_port_in_use_is_one_line_that_names_the_flag(tmp_path: Path, flag: str) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = str(taken.getsockname()[1])
+        others = [w for name in FLAGS if name != flag for w in (f"--{name}", str(free_port()))]
+        command = [sys.executable, "-m", "extproc", "up", str(SEED), *others, f"--{flag}", port]
+        program = Program(command, tmp_path / "up.log", environment({}))
+        assert program.wait() == 1
+    (line,) = program.output().splitlines()
+    assert f"{LOOPBACK}:{port}" in line
+    assert "in use" in line
+    assert f"--{flag}" in line
