@@ -392,7 +392,7 @@ def test_make_help_tells_of_every_target() -> None:
     makefile = (REPOSITORY / "Makefile").read_text("utf-8")
     (targets,) = re.findall(r"^\.PHONY:(.*)$", makefile, re.MULTILINE)
     told = subprocess.run(
-        ["make", "help"], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, check=True, capture_output=True, text=True
     )
     assert {line.split()[1] for line in told.stdout.splitlines()} == set(targets.split())
 
