@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= config/seed.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format bench proto clean
+.PHONY: help up test lint format bench fit proto clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,8 +31,12 @@ format: $(VENV)/.installed  ## let ruff fix and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## what the router adds to a request, as ratios within one run
+bench: $(VENV)/.installed  ## what the router adds to a request, and what its decision costs
 	$(BIN)/python tests/bench/overhead.py
+	$(BIN)/python tests/bench/decision.py
+
+fit: $(VENV)/.installed  ## fit the task classifier on DATA=folder of train.jsonl and dev.jsonl
+	$(BIN)/python tests/bench/fit_task_classifier.py $(DATA)
 
 proto: $(VENV)/.installed  ## generate extproc/wire/pb from proto/
 	$(BIN)/python proto/generate.py
