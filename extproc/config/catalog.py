@@ -18,6 +18,8 @@ class CatalogEntry(ModelSection):
     aliases: list[Text] = Field(default_factory=list)
     source: Text
     date: object
+    quality_source: Text | None = None
+    quality_date: object = None
 
 
 @cache
