@@ -6,72 +6,186 @@ the same decision, always: that is what makes routing testable without running a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
-from extproc.policy.eligibility import eligible
-from extproc.policy.estimate import estimate
+from extproc.dialects.payload import Payload
+from extproc.policy.app import app_of
+from extproc.policy.availability import badness, unavailable
+from extproc.policy.draw import DRAW_BITS, Draw
+from extproc.policy.eligibility import Need, ineligible
+from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
 from extproc.policy.match import match_route
+from extproc.policy.overrides import overrides_of
+from extproc.policy.rank import ranked
 from extproc.policy.request import Request
-from extproc.policy.requested_model import first_choices
+from extproc.policy.requested_model import avoided, pinned_targets
 from extproc.policy.task import task_of
-from extproc.snapshot import Route, Snapshot
-from extproc.vocabulary import Decision, Estimate, Refusal, Rejection, Task
+from extproc.policy.weigh import weighed
+from extproc.snapshot import Objective, Route, Snapshot
+from extproc.state.view import View
+from extproc.text.tokens import Family
+from extproc.vocabulary import Candidate, Decision, Estimate, Refusal, Rejection, Target
 
-DRAW_BITS: Final = 80
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_CHARS: Final = 26
 
 
-def decide(request: Request, snapshot: Snapshot, *, now: float, draw: int) -> Decision | Refusal:
+def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw: int) -> Decision:
     """Where `request` goes under `snapshot`, or why it goes nowhere.
 
-    `now` is Unix time in seconds; `draw` holds `DRAW_BITS` random bits.
+    `view` is what has been seen of the targets, `now` Unix time in seconds, and `draw` holds
+    `DRAW_BITS` random bits. The steps are those of a route through the policy: who asks, for what,
+    how much; which route; who can serve, who can serve now; in which order.
     """
     payload = request.payload
-    task = task_of(request, header_allowed="task" in snapshot.allowed_overrides)
-    if isinstance(task, Refusal):
-        return task
-    size = estimate(payload)
-    route = match_route(request, task.type, size.input_tokens, snapshot)
-    first = first_choices(payload.requested_model, route, snapshot)
-    if isinstance(first, Refusal):
-        return first
-    wanted = {target.id: target for target in (*first, *route.fallback)}
-    able, rejected = eligible(
-        wanted.values(), payload.features, size, allow_unknown=snapshot.allow_unknown_capability
+    app = app_of(request, snapshot.apps)
+    decision = replace(
+        undecided(snapshot, now=now, draw=draw), app=app, requested_model=payload.requested_model
     )
-    if not able:
-        return _nothing_eligible(route, rejected)
+    asked = overrides_of(request.headers)
+    if isinstance(asked, Refusal):
+        return refused(decision, asked)
+    task = task_of(payload, asked.task, snapshot.classifier)
+    if isinstance(task, Refusal):
+        return refused(decision, task)
+
+    tokens_in = input_tokens(payload, Family.DEFAULT, view)
+    tokens_out = output_tokens_of(payload, task.type, tokens_in, view)
+    size = Estimate(tokens_in, tokens_out)
+    route = match_route(request, app, task.type, size, snapshot)
+    decision = replace(decision, task=task, estimate=size, route=route.name)
+
+    pinned = pinned_targets(asked.model, payload.requested_model, route, snapshot)
+    if isinstance(pinned, Refusal):
+        return refused(decision, pinned)
+    first = route.candidates if pinned is None else pinned
+    named = {target.id for target in first}
+    fallback = () if asked.no_fallback else [t for t in route.fallback if t.id not in named]
+
+    need = Need(
+        features=payload.features,
+        output_tokens=tokens_out,
+        task_type=task.type,
+        allow_unknown=snapshot.allow_unknown_capability,
+        output_tokens_max=payload.output_tokens_max,
+        quality_min=route.require.quality_min,
+        latency_ms_max=_least(route.require.latency_ms_max, asked.latency_ms_max),
+        cost_usd_max=_least(route.require.cost_usd_max, asked.cost_usd_max),
+        region=route.require.region,
+        allowed_models=snapshot.apps.allowed.get(app) if app else None,
+        avoid=avoided(asked.avoid, snapshot),
+    )
+    every = _weighed(payload, (*first, *fallback), need, view, now)
+    if all(candidate.rejection for candidate in every):
+        decision = replace(decision, candidates=every)
+        return refused(decision, _nothing_eligible(route, decision.rejected))
+    current = _as_available(every, need, view, now)
+    objective = route.objective if pinned is None else Objective.ORDER
+    ahead = ranked(_unrejected(current[: len(first)]), objective, view, Draw(draw))
+    chain = [*ahead, *_unrejected(current[len(first) :])]
+    if not chain:
+        eligible = _unrejected(every)
+        chain = sorted(eligible, key=lambda c: badness(view.of(c.target.id), now))
+        why = f"nothing is available, so the least bad of {len(eligible)} eligible"
+    elif not ahead:
+        why = f"a fallback of route {route.name}: none of its first choices can serve now"
+    else:
+        why = _why(route, len(ahead), pinned=pinned is not None)
+    length = 1 if asked.no_fallback else snapshot.max_attempts
+    return replace(decision, candidates=current, chain=tuple(chain[:length]), why=why)
+
+
+def _weighed(
+    payload: Payload, targets: Iterable[Target], need: Need, view: View, now: float
+) -> tuple[Candidate, ...]:
+    """Every target with what it would cost this request, and why it can't serve if it can't."""
+    thought = reasoning_tokens_of(payload)
+    sizes: dict[Family, Estimate] = {}
+    candidates = []
+    for target in targets:
+        family = target.model.family
+        size = sizes.get(family)
+        if size is None:
+            size = Estimate(input_tokens(payload, family, view), need.output_tokens)
+            sizes[family] = size
+        candidate = weighed(target, view.of(target.id), size, thought, now)
+        rejection = ineligible(candidate, need)
+        candidates.append(replace(candidate, rejection=rejection) if rejection else candidate)
+    return tuple(candidates)
+
+
+def _as_available(
+    candidates: Iterable[Candidate], need: Need, view: View, now: float
+) -> tuple[Candidate, ...]:
+    """The same, those rejected too that could serve but not now."""
+    current = []
+    for candidate in candidates:
+        rejection = candidate.rejection or unavailable(
+            candidate, view.of(candidate.target.id), need.output_tokens, now
+        )
+        current.append(replace(candidate, rejection=rejection) if rejection else candidate)
+    return tuple(current)
+
+
+def _unrejected(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return [candidate for candidate in candidates if not candidate.rejection]
+
+
+def undecided(snapshot: Snapshot, *, now: float, draw: int) -> Decision:
+    """A decision of which nothing is known yet but its id."""
     return Decision(
         id=decision_id(now, draw),
-        route=route.name,
-        requested_model=payload.requested_model,
-        task=task,
-        estimate=size,
-        chain=able[: snapshot.max_attempts],
-        rejected=rejected,
-        why=_why(route, task, size, len(able), len(wanted), pinned=first is not route.candidates),
+        time=now,
+        config=snapshot.config,
+        app=None,
+        route=None,
+        requested_model=None,
+        task=None,
+        estimate=None,
+        candidates=(),
+        chain=(),
+        why="",
     )
+
+
+def refused_unread(snapshot: Snapshot, refusal: Refusal, *, now: float, draw: int) -> Decision:
+    """The decision about a request that could not be read."""
+    return refused(undecided(snapshot, now=now, draw=draw), refusal)
+
+
+def refused(decision: Decision, refusal: Refusal) -> Decision:
+    return replace(decision, refusal=refusal, why=refusal.message)
 
 
 def decision_id(now: float, draw: int) -> str:
     """A ULID: 48 bits of milliseconds, 80 of chance, in Crockford's base 32."""
     number = (int(now * 1000) << DRAW_BITS) | draw
-    return "".join(_CROCKFORD[number >> 5 * i & 31] for i in reversed(range(_ULID_CHARS)))
+    return "".join([_CROCKFORD[number >> 5 * i & 31] for i in range(_ULID_CHARS - 1, -1, -1)])
 
 
-def _nothing_eligible(route: Route, rejected: tuple[Rejection, ...]) -> Refusal:
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _nothing_eligible(route: Route, rejected: Iterable[Rejection]) -> Refusal:
     reasons = "; ".join(f"{rejection.target} {rejection.detail}" for rejection in rejected)
     message = f"No model of route `{route.name}` can serve this request: {reasons}."
-    return Refusal("no_eligible_target", 422, "no_eligible_target", message, rejected=rejected)
+    return Refusal("no_eligible_target", 422, "no_eligible_target", message)
 
 
-def _why(  # noqa: PLR0913  a sentence has many parts
-    route: Route, task: Task, size: Estimate, able: int, wanted: int, *, pinned: bool
-) -> str:
-    choice = "requested model, then fallbacks of" if pinned else "order of"
-    told = "" if task.source == "none" else f" for {task.type}"
-    return (
-        f"{choice} route {route.name}{told}, about {size.input_tokens} input tokens: "
-        f"{able} of {wanted} eligible"
-    )
+_CHOICES: Final = {
+    Objective.ORDER: "first of {count} eligible",
+    Objective.COST: "cheapest of {count} eligible",
+    Objective.LATENCY: "faster of two drawn from {count} eligible",
+    Objective.WEIGHTED: "drawn by weight from {count} eligible",
+}
+
+
+def _why(route: Route, count: int, *, pinned: bool) -> str:
+    if pinned:
+        return "the model that the client asked for"
+    floor = route.require.quality_min
+    above = "" if floor is None else f" above quality {floor:g}"
+    return _CHOICES[route.objective].format(count=count) + above

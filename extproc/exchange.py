@@ -11,17 +11,19 @@ error in the client's dialect.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from extproc.decide import decide
+from extproc.decide import decide, refused_unread
 from extproc.dialects import CHAT_COMPLETIONS_PATH, MODELS_PATH, openai_chat
 from extproc.dialects.payload import Payload, model_prefix
+from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
 from extproc.policy.requested_model import AUTO, unknown_model
-from extproc.snapshot import Snapshot, guard_name
-from extproc.vocabulary import Decision, ModelName, ProviderName, Refusal, Target
+from extproc.snapshot import Snapshot
+from extproc.state.view import View
+from extproc.vocabulary import Decision, ModelName, ProviderName, Refusal, Target, TargetId
 
 DECISION_HEADER: Final = "x-router-decision"
 _JSON: Final = "application/json"
@@ -44,6 +46,13 @@ class RequestBody:
 
 Event = RequestHeaders | RequestBody
 
+UNKNOWN_PATH: Final = Refusal(
+    "not_found",
+    404,
+    "unknown_url",
+    "Nothing is here. POST to /v1/chat/completions, or GET /v1/models.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
@@ -62,27 +71,30 @@ class Forward:
     headers: Mapping[str, str]
     chain: Mapping[str, Any]
     plan: Mapping[str, Any]
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """End the exchange here, with this answer to the client."""
+    """End the exchange here, with this answer; `decision` is the one that refused, if one did."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    decision: Decision | None = None
 
 
 Reply = Proceed | Forward | Answer
 
 
 class Exchange:
-    """One HTTP exchange under one Snapshot."""
+    """One HTTP exchange under one Snapshot, with one view of the targets."""
 
-    __slots__ = ("_headers", "_path", "_receive", "_snapshot")
+    __slots__ = ("_headers", "_path", "_receive", "_snapshot", "_view")
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, view: View) -> None:
         self._snapshot = snapshot
+        self._view = view
         self._path = ""
         self._headers: Mapping[str, str] = {}
         self._receive: Callable[[Event, float, int], Reply] = self._on_headers
@@ -106,7 +118,7 @@ class Exchange:
         if MODELS_PATH.fullmatch(self._path):
             return self._models() if method == "GET" else refused(_wrong_method(method, "GET"))
         if not CHAT_COMPLETIONS_PATH.fullmatch(self._path):
-            return refused(_unknown_path())
+            return refused(UNKNOWN_PATH)
         if method != "POST":
             return refused(_wrong_method(method, "POST"))
         if event.headers.get("content-encoding", "identity").lower() != "identity":
@@ -120,13 +132,12 @@ class Exchange:
         assert isinstance(event, RequestBody), event
         if len(event.body) > self._snapshot.body_bytes_max:
             return refused(_too_large(self._snapshot.body_bytes_max))
-        payload = openai_chat.read(event.body)
-        if isinstance(payload, Refusal):
-            return refused(payload)
-        request = Request(self._path, self._headers, payload)
-        decision = decide(request, self._snapshot, now=now, draw=draw)
-        if isinstance(decision, Refusal):
-            return refused(decision)
+        decision, payload = read_and_decide(
+            self._path, self._headers, event.body, self._snapshot, self._view, now=now, draw=draw
+        )
+        if decision.refusal:
+            return _with_decision(refused(decision.refusal), decision)
+        assert payload is not None  # else there would be a refusal
         return _forward(decision, payload, self._snapshot)
 
     def _on_nothing(self, event: Event, _now: float, _draw: int) -> Reply:
@@ -145,12 +156,30 @@ class Exchange:
         return _json(200, openai_chat.render_model(ModelName(name), owners[ModelName(name)]))
 
 
+def read_and_decide(  # noqa: PLR0913  what a decision is made of
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    snapshot: Snapshot,
+    view: View,
+    *,
+    now: float,
+    draw: int,
+) -> tuple[Decision, Payload | None]:
+    """A request's bytes to its decision; without a payload the decision is a refusal."""
+    payload = openai_chat.read(body)
+    if isinstance(payload, Refusal):
+        return refused_unread(snapshot, payload, now=now, draw=draw), None
+    request = Request(path, honoured(headers, snapshot.allowed_overrides), payload)
+    return decide(request, snapshot, view, now=now, draw=draw), payload
+
+
 def _offers(snapshot: Snapshot) -> list[tuple[ModelName, ProviderName]]:
     return [(name, snapshot.models[name][0].provider.name) for name in snapshot.offered]
 
 
 def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forward:
-    chain = decision.chain
+    chain = tuple(candidate.target for candidate in decision.chain)
     prefix = model_prefix(chain[0].upstream_model)
     body = prefix.encode() + payload.rest
     headers = {
@@ -169,7 +198,7 @@ def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forwar
         "plen": len(prefix.encode()),
         "cand": {target.id: _needs(target, chain[0]) for target in chain},
     }
-    return Forward(body, headers, _priority_groups(chain, snapshot.guard_depth), plan)
+    return Forward(body, headers, _priority_groups(chain, snapshot), plan, decision)
 
 
 def _needs(target: Target, first: Target) -> dict[str, str]:
@@ -180,14 +209,25 @@ def _needs(target: Target, first: Target) -> dict[str, str]:
     return needs
 
 
-def _priority_groups(chain: tuple[Target, ...], guard_depth: int) -> dict[str, object]:
-    windows = [tuple(target.id for target in chain[i : i + guard_depth]) for i in range(len(chain))]
+def _priority_groups(chain: tuple[Target, ...], snapshot: Snapshot) -> dict[str, object]:
+    ids = tuple(target.id for target in chain)
+    guards = [_guard(ids[i : i + snapshot.guard_depth], snapshot) for i in range(len(ids))]
     return {
         "priority_groups": [
-            {"name": window[0], "clusters": [{"cluster_name": guard_name(window), "weight": 1}]}
-            for window in windows
+            {"name": target_id, "clusters": [{"cluster_name": guard, "weight": 1}]}
+            for target_id, guard in zip(ids, guards, strict=True)
         ]
     }
+
+
+def _guard(window: tuple[TargetId, ...], snapshot: Snapshot) -> str:
+    """The guard of the longest head of `window` that Envoy has one for; a lone target always has.
+
+    An order that is not a route's usual one (the least bad first, say) may have none as deep.
+    """
+    while window not in snapshot.guards:
+        window = window[:-1]
+    return snapshot.guards[window]
 
 
 def _first_byte_timeout_s(target: Target, snapshot: Snapshot) -> float:
@@ -195,16 +235,17 @@ def _first_byte_timeout_s(target: Target, snapshot: Snapshot) -> float:
 
 
 def refused(refusal: Refusal) -> Answer:
+    """The refusal in the client's dialect."""
     return _json(refusal.status, openai_chat.render_refusal(refusal))
+
+
+def _with_decision(answer: Answer, decision: Decision) -> Answer:
+    headers = {**answer.headers, DECISION_HEADER: decision.id}
+    return replace(answer, headers=headers, decision=decision)
 
 
 def _json(status: int, body: bytes) -> Answer:
     return Answer(status, {"content-type": _JSON}, body)
-
-
-def _unknown_path() -> Refusal:
-    message = "Nothing is here. POST to /v1/chat/completions, or GET /v1/models."
-    return Refusal("not_found", 404, "unknown_url", message)
 
 
 def _wrong_method(method: str, right: str) -> Refusal:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from extproc.vocabulary import ModelName, Provider, ProviderName, Target, TargetId
+from extproc.feature import Feature
+from extproc.text.classifier import Classifier
+from extproc.vocabulary import APP_HEADER, ModelName, Provider, ProviderName, Target, TargetId
 
 GUARD_PREFIX = "guard:"
 
@@ -31,21 +34,62 @@ class Match:
     """
 
     default: bool = False
+    apps: tuple[str, ...] = ()
     task_types: tuple[str, ...] = ()
     requested_models: tuple[str, ...] = ()
     input_tokens: TokenRange | None = None
+    output_tokens: TokenRange | None = None
+    streaming: bool | None = None
+    has: frozenset[Feature] = frozenset()
+    metadata: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
 
 
+class Objective(StrEnum):
+    """What the candidates of a route are ranked by."""
+
+    ORDER = "order"
+    COST = "cost"
+    LATENCY = "latency"
+    WEIGHTED = "weighted"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What every target of a route must meet, fallbacks included; None asks for nothing."""
+
+    quality_min: float | None = None
+    latency_ms_max: float | None = None
+    cost_usd_max: float | None = None
+    region: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`candidates` come first, in the order written; then `fallback`. No target stands twice."""
+    """`candidates` come first, ranked by the objective; then `fallback`, in the order written.
+
+    No target stands twice.
+    """
 
     name: str
     match: Match
     candidates: tuple[Target, ...]
     fallback: tuple[Target, ...]
+    objective: Objective = Objective.ORDER
+    require: Requirements = Requirements()
+
+
+@dataclass(frozen=True, slots=True)
+class Apps:
+    """Who is asking: `header` holds the app's name, or `from_api_key` takes a hash of its key.
+
+    `allowed` lists, for the apps that have one, the models they may use.
+    """
+
+    header: str = APP_HEADER
+    from_api_key: bool = False
+    allowed: Mapping[str, frozenset[ModelName]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +121,8 @@ class Snapshot:
 
     `config` is `sha256:` and the digest of the text it came from. `models` maps every name that a
     client may ask for (aliases included) to the model's targets, in order of preference; `offered`
-    lists the names to show. `guard_windows` are the runs of targets that Envoy holds a guard
-    cluster for, each at most `guard_depth` long (docs/adr/0002-guards.md).
+    lists the names to show. `guards` names the cluster of each run of targets that Envoy holds a
+    guard for, at most `guard_depth` long (docs/adr/0002-guards.md).
     """
 
     config: str
@@ -87,7 +131,7 @@ class Snapshot:
     models: Mapping[str, tuple[Target, ...]]
     offered: tuple[ModelName, ...]
     routes: tuple[Route, ...]
-    guard_windows: tuple[tuple[TargetId, ...], ...]
+    guards: Mapping[tuple[TargetId, ...], str]
     guard_depth: int
     max_attempts: int = 3
     first_byte_timeout_s: float = 30.0
@@ -99,6 +143,8 @@ class Snapshot:
     drain_timeout_s: float = 30.0
     health_check: HealthCheck = HealthCheck()
     passthrough: Passthrough | None = None
+    apps: Apps = Apps()
+    classifier: Classifier | None = None
 
 
 def guard_name(window: tuple[TargetId, ...]) -> str:

@@ -12,9 +12,13 @@ Beside these stands the name that the routing config gives a model, `ModelName`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
+
+from extproc.feature import Feature
+from extproc.price import PriceList
+from extproc.text.tokens import Family
 
 ModelName = NewType("ModelName", str)
 """A model as the routing config and the catalog call it, such as `claude-haiku-3`."""
@@ -29,15 +33,8 @@ TargetId = NewType("TargetId", str)
 """`provider/model`, in the config's names: `anthropic/claude-haiku-3`."""
 
 
-class Feature(StrEnum):
-    """What a request can need that not every model has; also the keys of `capabilities`."""
-
-    VISION = "vision"
-    TOOLS = "tools"
-    STRUCTURED_OUTPUT = "structuredOutput"
-    AUDIO = "audio"
-    DOCUMENTS = "documents"
-    REASONING = "reasoning"
+APP_HEADER: Final = "x-router-app"
+"""Where a request names its app, unless the config says another header."""
 
 
 class Reason(StrEnum):
@@ -64,6 +61,7 @@ class TaskSource(StrEnum):
 
     HEADER = "header"
     METADATA = "metadata"
+    CLASSIFIER = "classifier"
     NONE = "none"
 
 
@@ -91,11 +89,25 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What is known of a model. A missing capability or window is *unknown*, which is not *no*."""
+    """What is known of a model. A missing capability or window is *unknown*, which is not *no*.
+
+    `family` says whose tokenizer it has. `quality` is, per task type and
+    under `default`, from 0 to 1.
+    """
 
     name: ModelName
     context_window: int | None
     capabilities: Mapping[Feature, bool]
+    family: Family = Family.DEFAULT
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a target may be asked in a minute; None: no limit of one's own."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +119,17 @@ class Target:
     model: Model
     upstream_model: UpstreamModel
     weight: int = 1
+    prices: PriceList = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What kind of work a request is, and which layer said so."""
+    """What kind of work a request is, which layer said so and how sure that is, from 0 to 1."""
 
     type: str
     source: TaskSource
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +162,45 @@ class Refusal:
     code: str
     message: str
     param: str | None = None
-    rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target that the route or the client named, weighed for one request.
+
+    `expected_cost_usd` is None where the price is unknown, `expected_latency_ms` where the target
+    has not been seen. Without a `rejection` it was eligible and available.
+    """
+
+    target: Target
+    input_tokens: int
+    expected_cost_usd: float | None
+    expected_latency_ms: float | None
+    rejection: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where one request goes, and why.
+    """Where one request goes, and why; or, with a `refusal`, why it goes nowhere.
 
-    `id` is a ULID: sorted by time, unique by chance. `chain` is never empty: its first target is
-    tried first, each later one when those before it have failed.
+    `id` is a ULID: sorted by time, unique by chance. `chain` is empty only with a refusal: its
+    first target is tried first, each later one when those before it have failed. Of a request that
+    could not be read, or matched no model, what was not found out is None.
     """
 
     id: str
-    route: str
+    time: float
+    config: str
+    app: str | None
+    route: str | None
     requested_model: RequestedModel | None
-    task: Task
-    estimate: Estimate
-    chain: tuple[Target, ...]
-    rejected: tuple[Rejection, ...]
+    task: Task | None
+    estimate: Estimate | None
+    candidates: tuple[Candidate, ...]
+    chain: tuple[Candidate, ...]
     why: str
+    refusal: Refusal | None = None
+
+    @property
+    def rejected(self) -> tuple[Rejection, ...]:
+        return tuple(c.rejection for c in self.candidates if c.rejection)

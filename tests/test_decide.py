@@ -9,10 +9,14 @@ from configs import CHAT, SEED, asking_tokens, chain_of, request_of, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.decide import DRAW_BITS, decide, decision_id
+from extproc.decide import decide, decision_id
+from extproc.feature import Feature
+from extproc.policy.draw import DRAW_BITS
+from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
-from extproc.vocabulary import Decision, Feature, Reason, Refusal, TaskSource
+from extproc.state.view import EMPTY_VIEW
+from extproc.vocabulary import Decision, Estimate, Reason, Refusal, TaskSource
 
 NOW = 1_767_225_600.123
 
@@ -57,18 +61,33 @@ def seed() -> Snapshot:
     return snapshot_of(SEED)
 
 
+def decision_on(
+    snapshot: Snapshot, headers: dict[str, str] | None = None, *, path: str = CHAT, **fields: object
+) -> Decision:
+    allowed = honoured(headers or {}, snapshot.allowed_overrides)
+    request = request_of(allowed, path=path, **fields)
+    return decide(request, snapshot, EMPTY_VIEW, now=NOW, draw=0)
+
+
 def decided(
     snapshot: Snapshot, headers: dict[str, str] | None = None, *, path: str = CHAT, **fields: object
 ) -> Decision:
-    decision = decide(request_of(headers, path=path, **fields), snapshot, now=NOW, draw=0)
-    assert isinstance(decision, Decision), decision
+    decision = decision_on(snapshot, headers, path=path, **fields)
+    assert not decision.refusal, decision
     return decision
 
 
 def refused(snapshot: Snapshot, headers: dict[str, str] | None = None, **fields: object) -> Refusal:
-    refusal = decide(request_of(headers, path=CHAT, **fields), snapshot, now=NOW, draw=0)
-    assert isinstance(refusal, Refusal), refusal
-    return refusal
+    decision = decision_on(snapshot, headers, path=CHAT, **fields)
+    assert decision.refusal, decision
+    assert decision.chain == ()
+    assert decision.why == decision.refusal.message
+    return decision.refusal
+
+
+def task_of(decision: Decision) -> tuple[str, TaskSource]:
+    assert decision.task
+    return decision.task.type, decision.task.source
 
 
 # The seed's four routes, as they read
@@ -81,11 +100,11 @@ def refused(snapshot: Snapshot, headers: dict[str, str] | None = None, **fields:
         ("code-generation", 1000, "route-1", ["anthropic/claude-opus-4", "openai/gpt-4o"]),
         ("code-generation", 50_000, "route-1", ["anthropic/claude-opus-4", "openai/gpt-4o"]),
         ("code-generation", 999, "route-2", ["anthropic/claude-sonnet-4", "openai/gpt-4o-mini"]),
-        ("code-generation", 1, "route-2", ["anthropic/claude-sonnet-4", "openai/gpt-4o-mini"]),
-        ("summarization", 1, "route-3", ["anthropic/claude-haiku-3", "google/gemini-flash-2.0"]),
+        ("code-generation", 10, "route-2", ["anthropic/claude-sonnet-4", "openai/gpt-4o-mini"]),
+        ("summarization", 10, "route-3", ["anthropic/claude-haiku-3", "google/gemini-flash-2.0"]),
         ("summarization", 9000, "route-3", ["anthropic/claude-haiku-3", "google/gemini-flash-2.0"]),
-        ("chat", 1, "default", ["anthropic/claude-sonnet-4", "openai/gpt-4o"]),
-        ("Summarization", 1, "default", ["anthropic/claude-sonnet-4", "openai/gpt-4o"]),
+        ("chat", 10, "default", ["anthropic/claude-sonnet-4", "openai/gpt-4o"]),
+        ("Summarization", 10, "default", ["anthropic/claude-sonnet-4", "openai/gpt-4o"]),
     ],
 )
 def test_the_seeds_routes_send_each_task_to_its_model_and_fallback(
@@ -95,13 +114,14 @@ def test_the_seeds_routes_send_each_task_to_its_model_and_fallback(
     metadata = {"task_type": task} if where == "metadata" else {}
     decision = decided(seed(), headers, messages=asking_tokens(tokens), metadata=metadata)
     assert (decision.route, chain_of(decision)) == (route, chain)
-    assert (decision.task.type, decision.task.source) == (task, TaskSource(where))
+    assert task_of(decision) == (task, TaskSource(where))
+    assert decision.estimate
     assert decision.estimate.input_tokens == tokens
 
 
 def test_a_request_that_says_nothing_takes_the_catch_all() -> None:
-    decision = decided(seed())
-    assert (decision.route, decision.task.type) == ("default", "unknown")
+    decision = decided(seed(), messages=asking_tokens(10))
+    assert (decision.route, *task_of(decision)) == ("default", "unknown", TaskSource.NONE)
     assert chain_of(decision) == ["anthropic/claude-sonnet-4", "openai/gpt-4o"]
 
 
@@ -244,7 +264,7 @@ def test_what_was_skipped_is_told_with_its_reason() -> None:
         ("north/sees", Reason.CONTEXT_WINDOW),
         ("south/vague", Reason.CAPABILITY),
     }
-    assert decision.why.endswith(": 2 of 7 eligible")
+    assert decision.why == "first of 2 eligible"
 
 
 def test_a_fallback_that_cannot_serve_the_request_is_skipped_too() -> None:
@@ -266,12 +286,14 @@ def test_what_is_not_known_to_work_is_not_tried_unless_the_config_allows_it() ->
 
 
 def test_a_request_that_nobody_can_serve_is_a_422_that_says_why_of_each() -> None:
-    refusal = refused(world(), model="gpt-5", messages=LOOK, max_tokens=1)
+    asked: dict[str, Any] = {"model": "gpt-5", "messages": LOOK, "max_tokens": 1}
+    refusal = refused(world(), **asked)
     assert (refusal.status, refusal.code) == (422, "no_eligible_target")
     assert "route `renamed`" in refusal.message
     for target in ("north/plain", "south/tools", "north/tools"):
         assert f"{target} needs vision, which it lacks" in refusal.message
-    assert [one.target for one in refusal.rejected] == ["north/plain", "south/tools", "north/tools"]
+    rejected = decision_on(world(), **asked).rejected
+    assert [one.target for one in rejected] == ["north/plain", "south/tools", "north/tools"]
 
 
 def test_a_request_for_more_output_than_can_be_counted_is_a_422() -> None:
@@ -290,12 +312,17 @@ def test_a_chain_is_at_most_max_attempts_long(attempts: int) -> None:
 
 
 def test_a_decision_names_its_route_task_estimate_and_reasons() -> None:
-    decision = decided(world(), CODE, model="able", max_tokens=5)
-    assert decision.estimate.output_tokens == 5
-    assert decision.why == (
-        "requested model, then fallbacks of route code for code, "
-        "about 1 input tokens: 3 of 3 eligible"
-    )
+    decision = decided(world(), CODE, model="able", max_tokens=5, messages=asking_tokens(120))
+    assert (decision.route, task_of(decision)) == ("code", ("code", TaskSource.HEADER))
+    assert decision.estimate == Estimate(120, 5)
+    assert decision.why == "the model that the client asked for"
+
+
+@pytest.mark.parametrize("fields", [{"messages": LOOK, "model": "plain"}, {"messages": LOOK}])
+def test_why_says_when_only_fallbacks_can_serve(fields: dict[str, Any]) -> None:
+    decision = decided(world(), CODE, **fields)
+    assert decision.why == "a fallback of route code: none of its first choices can serve now"
+    assert chain_of(decision) == ["north/sees", "south/able", "north/able"]
 
 
 # For every request
@@ -350,12 +377,13 @@ quickly = settings(deadline=None, max_examples=80, database=None)
 def test_no_target_of_a_chain_lacks_what_the_request_needs(
     request: Request, snapshot: Snapshot, draw: int
 ) -> None:
-    decision = decide(request, snapshot, now=NOW, draw=draw)
-    if isinstance(decision, Refusal):
+    decision = decide(request, snapshot, EMPTY_VIEW, now=NOW, draw=draw)
+    if decision.refusal:
         return
+    assert decision.estimate
     tokens = decision.estimate.input_tokens + decision.estimate.output_tokens
     unknown = snapshot.allow_unknown_capability
-    for target in decision.chain:
+    for target in (candidate.target for candidate in decision.chain):
         for feature in request.payload.features:
             assert target.model.capabilities.get(feature, unknown), (target.id, feature)
         assert target.model.context_window is None or tokens * 1.1 <= target.model.context_window
@@ -366,9 +394,10 @@ def test_no_target_of_a_chain_lacks_what_the_request_needs(
 def test_a_chain_is_short_has_no_target_twice_and_leaves_out_none_that_could_serve(
     request: Request, snapshot: Snapshot, draw: int
 ) -> None:
-    decision = decide(request, snapshot, now=NOW, draw=draw)
-    if isinstance(decision, Refusal):
-        assert decision.status in {400, 404, 422}
+    decision = decide(request, snapshot, EMPTY_VIEW, now=NOW, draw=draw)
+    if decision.refusal:
+        assert decision.refusal.status in {400, 404, 422}
+        assert decision.chain == ()
         return
     ids = chain_of(decision)
     assert 1 <= len(ids) <= snapshot.max_attempts
@@ -388,8 +417,8 @@ def test_the_same_request_config_time_and_draw_make_the_same_decision(
     request: Request, snapshot: Snapshot, now: float, draw: int
 ) -> None:
     again = replace(request, headers=dict(reversed([*request.headers.items()])))
-    first = decide(request, snapshot, now=now, draw=draw)
-    assert decide(again, replace(snapshot), now=now, draw=draw) == first
+    first = decide(request, snapshot, EMPTY_VIEW, now=now, draw=draw)
+    assert decide(again, replace(snapshot), EMPTY_VIEW, now=now, draw=draw) == first
 
 
 @given(requests(), snapshots, st.tuples(times, times), st.tuples(draws, draws))
@@ -397,11 +426,9 @@ def test_the_same_request_config_time_and_draw_make_the_same_decision(
 def test_time_and_chance_change_nothing_but_the_id(
     request: Request, snapshot: Snapshot, now: tuple[float, float], draw: tuple[int, int]
 ) -> None:
-    one = decide(request, snapshot, now=now[0], draw=draw[0])
-    other = decide(request, snapshot, now=now[1], draw=draw[1])
-    if isinstance(one, Decision) and isinstance(other, Decision):
-        one, other = replace(one, id=""), replace(other, id="")
-    assert one == other
+    one = decide(request, snapshot, EMPTY_VIEW, now=now[0], draw=draw[0])
+    other = decide(request, snapshot, EMPTY_VIEW, now=now[1], draw=draw[1])
+    assert replace(one, id="", time=0) == replace(other, id="", time=0)
 
 
 # Ids

@@ -85,6 +85,7 @@ def snapshot(*providers: Provider) -> Snapshot:
     """One target at each provider, and guards of two over them in this order."""
     targets = [target(provider) for provider in providers]
     ids = tuple(t.id for t in targets)
+    windows = [ids[i : i + 2] for i in range(len(ids))]
     return Snapshot(
         config="sha256:0",
         providers={provider.name: provider for provider in providers},
@@ -92,7 +93,7 @@ def snapshot(*providers: Provider) -> Snapshot:
         models={},
         offered=(),
         routes=(),
-        guard_windows=tuple(ids[i : i + 2] for i in range(len(ids))),
+        guards={window: guard_name(window) for window in windows},
         guard_depth=2,
     )
 
@@ -272,9 +273,7 @@ def test_a_guard_holds_its_window_and_then_bounces() -> None:
         for name, cluster in found.items()
         if name.startswith("guard:")
     }
-    assert guards == {
-        guard_name(window): [*window, "bounce"] for window in EVERYTHING.guard_windows
-    }
+    assert guards == {guard_name(window): [*window, "bounce"] for window in EVERYTHING.guards}
     assert {member for members in guards.values() for member in members} <= found.keys()
 
 

@@ -16,6 +16,7 @@ from configs import CATCH_ALL, CHAT, SEED, asking_tokens, body_of, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.decide import decision_id
 from extproc.dialects import openai_chat
 from extproc.dialects.payload import Payload
 from extproc.exchange import (
@@ -29,8 +30,12 @@ from extproc.exchange import (
     RequestHeaders,
     refused,
 )
-from extproc.snapshot import Snapshot, guard_name
-from extproc.vocabulary import Feature, RequestedModel
+from extproc.feature import Feature
+from extproc.policy.draw import DRAW_BITS
+from extproc.snapshot import GUARD_PREFIX, Snapshot, guard_name
+from extproc.state.view import EMPTY_VIEW, Breaker, TargetView, View
+from extproc.text.tokens import measure
+from extproc.vocabulary import RequestedModel
 
 NOW, DRAW = 1_767_225_600.0, 7
 CANARY = "canary-8d2f"
@@ -123,7 +128,7 @@ class Playbook:
         return self
 
     def __bool__(self) -> bool:
-        exchange = Exchange(self._snapshot)
+        exchange = Exchange(self._snapshot, EMPTY_VIEW)
         actual: list[Event | Shown] = []
         for event, reply in zip(self._expected[::2], self._expected[1::2], strict=True):
             assert isinstance(event, Event), event
@@ -333,19 +338,22 @@ def test_what_cannot_be_routed_is_refused_without_a_quote(
 ) -> None:
     event = RequestBody(payload)
     assert Playbook(seed()) >> headers(**more) << Proceed() >> event << expected
-    exchange = Exchange(seed())
+    exchange = Exchange(seed(), EMPTY_VIEW)
     exchange.receive(headers(**more), now=NOW, draw=DRAW)
     answer = exchange.receive(event, now=NOW, draw=DRAW)
     assert isinstance(answer, Answer)
     assert CANARY.encode() not in answer.body
-    assert answer.headers == {"content-type": "application/json"}
+    assert answer.headers == {
+        "content-type": "application/json",
+        "x-router-decision": decision_id(NOW, DRAW),
+    }
 
 
 # Models
 
 
 def answered(path: str, snapshot: Snapshot) -> Any:  # noqa: ANN401  JSON
-    answer = Exchange(snapshot).receive(headers(path, "GET"), now=NOW, draw=DRAW)
+    answer = Exchange(snapshot, EMPTY_VIEW).receive(headers(path, "GET"), now=NOW, draw=DRAW)
     assert isinstance(answer, Answer)
     assert answer.status == 200
     return json.loads(answer.body)
@@ -398,7 +406,7 @@ def test_a_model_that_is_not_here_is_a_404_that_lists_those_that_are() -> None:
 
 
 def replied(payload: bytes, path: str = CHAT, snapshot: Snapshot | None = None) -> Reply:
-    exchange = Exchange(snapshot or world())
+    exchange = Exchange(snapshot or world(), EMPTY_VIEW)
     assert exchange.receive(headers(path), now=NOW, draw=DRAW) == Proceed()
     return exchange.receive(RequestBody(payload), now=NOW, draw=DRAW)
 
@@ -513,10 +521,14 @@ payloads = st.builds(
     ),
     streaming=st.booleans(),
     features=st.frozensets(st.sampled_from(Feature), max_size=2),
-    text_bytes=st.sampled_from([0, 9000, 36_000, 100_000, 200_000]),
-    text_chars=st.just(200_000),
+    text=st.sampled_from([0, 1800, 7200, 20_000, 40_000]).map(lambda n: measure(b"word " * n)),
+    schemas=st.sampled_from([b"", b'[{"type":"function"}]' * 50]).map(measure),
+    messages=st.sampled_from([1, 2, 200]),
+    parts=st.sampled_from([{}, {Feature.VISION: 1}, {Feature.VISION: 3, Feature.DOCUMENTS: 1}]),
     output_tokens_max=st.sampled_from([None, 1, 10_000]),
+    reasoning_effort=st.sampled_from([None, "high"]),
     metadata=st.just({}),
+    last_turn=st.just(""),
     rest=st.sampled_from([b'"messages":[]}', '"ż":1 }\n'.encode()]),
 )
 prefixes = st.sampled_from(["", "/twice", "/hasty", "/south", "/other"])
@@ -544,8 +556,7 @@ def test_what_is_sent_on_is_what_envoy_holds_and_every_target_reads(
         assert reply.status == 422
         return
     assert isinstance(reply, Forward)
-    held = {guard_name(window) for window in snapshot.guard_windows}
-    assert set(clusters_of(reply.chain)) <= held
+    assert set(clusters_of(reply.chain)) <= set(snapshot.guards.values())
     names = [group["name"] for group in reply.chain["priority_groups"]]
     assert names == list(reply.plan["cand"])
     assert reply.headers["content-length"] == str(len(reply.body))
@@ -574,7 +585,85 @@ def test_every_guard_that_any_request_can_name_is_held() -> None:
         if isinstance(reply, Forward):
             named.update(clusters_of(reply.chain))
     assert named
-    assert named <= {guard_name(window) for window in world().guard_windows}
+    assert named <= set(world().guards.values())
+    assert all(name == guard_name(window) for window, name in world().guards.items())
+
+
+def crowd(objective: str, models: int, attempts: int) -> Snapshot:
+    """A config of so many models; with many of them Envoy holds no guard for every order."""
+    names = [f"m{i}" for i in range(models)]
+    first, rest = names[: (models + 1) // 2], names[(models + 1) // 2 :]
+    places = "[{provider: north}, {provider: south, weight: 3}]"
+    return snapshot_of(
+        "providers: {north: {baseUrl: http://n.test/v1}, south: {baseUrl: http://s.test/v1}}\n"
+        "models:\n"
+        + "".join(
+            f"  {name}: {{targets: {places}, contextWindow: {4000 * (i + 1)},\n"
+            "    price: {inputPerMTok: 1, outputPerMTok: 1}, capabilities: {tools: true}}\n"
+            for i, name in enumerate(names)
+        )
+        + "routes:\n"
+        f"  - {{match: {{path: /twice/*}}, candidates: [{', '.join(reversed(names))}]}}\n"
+        f"  - {{match: {{default: true}}, candidates: [{', '.join(first)}],\n"
+        f"      fallback: [{', '.join(rest)}], objective: {objective}}}\n"
+        "overrides: {allow: [model, avoid, no-fallback]}\n"
+        f"maxAttempts: {attempts}\n"
+    )
+
+
+crowded = cache(crowd)
+crowds = st.builds(
+    crowded,
+    st.sampled_from(["order", "cost", "latency", "weighted"]),
+    st.sampled_from([1, 2, 3, 7]),
+    st.sampled_from([1, 3, 10]),
+)
+target_views = st.builds(
+    TargetView,
+    breaker=st.sampled_from([Breaker.CLOSED, Breaker.CLOSED, Breaker.OPEN, Breaker.HALF_OPEN]),
+    probing=st.booleans(),
+    not_before=st.sampled_from([0.0, 0.0, NOW + 5, NOW + 50]),
+    requests_left=st.sampled_from([None, 0.0, 5.0]),
+    tokens_left=st.sampled_from([None, 100.0]),
+    ttfb_ms=st.sampled_from([None, 10.0, 500.0]),
+    spiking=st.booleans(),
+)
+
+
+@given(crowds, st.data())
+@settings(deadline=None, max_examples=250, database=None)
+def test_no_chain_names_a_cluster_that_envoy_does_not_hold(
+    snapshot: Snapshot, data: st.DataObject
+) -> None:
+    asked = data.draw(st.sampled_from([None, "auto", *snapshot.models]))
+    said = {
+        "x-router-model": data.draw(st.sampled_from(["", *snapshot.offered])),
+        "x-router-avoid": data.draw(st.sampled_from(["", "north", "m0", "south/m1,m2"])),
+        "x-router-no-fallback": data.draw(st.sampled_from(["false", "false", "true"])),
+    }
+    path = data.draw(st.sampled_from([CHAT, f"/twice{CHAT}"]))
+    seen = {
+        name: data.draw(target_views)
+        for name in data.draw(st.lists(st.sampled_from([*snapshot.targets]), unique=True))
+    }
+    exchange = Exchange(snapshot, View(seen))
+    draw = data.draw(st.integers(0, 2**DRAW_BITS - 1))
+    event = headers(path)
+    event = replace(event, headers={**event.headers, **{k: v for k, v in said.items() if v}})
+    exchange.receive(event, now=NOW, draw=draw)
+    fields = data.draw(st.sampled_from([{}, {"max_tokens": 9000}, {"max_tokens": 20_000}]))
+    reply = exchange.receive(body(model=asked, **fields), now=NOW, draw=draw)
+    if isinstance(reply, Answer):
+        assert reply.status == 422
+        return
+    assert isinstance(reply, Forward)
+    clusters = [*clusters_of(reply.chain)]
+    assert {*clusters} <= {*snapshot.guards.values()}
+    names = [group["name"] for group in reply.chain["priority_groups"]]
+    for i, cluster in enumerate(clusters):
+        # A guard tries the chain's own next targets, its group's target first.
+        members = cluster.removeprefix(GUARD_PREFIX).split(">")
+        assert members == names[i : i + len(members)]
 
 
 def test_a_long_prompt_leaves_small_models_out_of_the_chain() -> None:

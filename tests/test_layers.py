@@ -13,22 +13,28 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "extproc"
 GENERATED = "extproc.wire.pb"
 
-VALUES = frozenset({"snapshot", "vocabulary"})
+VALUES = frozenset({"snapshot", "vocabulary", "feature", "price", "text"})
 
 # From the top down: a room and the rooms whose modules it may import, beside its own.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
-    "command_line": VALUES | {"servers", "config", "envoy_config"},
-    "servers": VALUES | {"wire", "exchange", "decide"},
+    "command_line": VALUES
+    | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
+    "servers": VALUES | {"wire", "exchange", "decide", "record", "policy", "state"},
     "wire": VALUES | {"exchange"},
-    "config": VALUES,
+    "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
-    "exchange": VALUES | {"decide", "policy", "dialects"},
+    "explain": VALUES | {"exchange", "decide", "dialects", "state"},
+    "exchange": VALUES | {"decide", "policy", "dialects", "state"},
     "decide": VALUES | {"policy", "dialects", "state"},
     "policy": VALUES | {"dialects", "state"},
     "dialects": VALUES,
+    "record": VALUES,
     "state": VALUES,
-    "snapshot": frozenset({"vocabulary"}),
-    "vocabulary": frozenset(),
+    "snapshot": frozenset({"vocabulary", "text", "feature"}),
+    "vocabulary": frozenset({"text", "price", "feature"}),
+    "text": frozenset({"feature"}),
+    "price": frozenset(),
+    "feature": frozenset(),
     # Providers for tests and for `up`, in a process of their own: no part of the router.
     "stand_in": frozenset(),
 }

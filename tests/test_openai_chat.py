@@ -11,7 +11,9 @@ from openai.types import Model
 
 from extproc.dialects import openai_chat
 from extproc.dialects.payload import Payload
-from extproc.vocabulary import Feature, ModelName, ProviderName, Refusal
+from extproc.feature import Feature
+from extproc.text.tokens import Measure, measure, total
+from extproc.vocabulary import ModelName, ProviderName, Refusal
 
 CANARY = "canary-8d2f"
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -151,33 +153,75 @@ def test_the_rest_is_the_payload_without_its_model() -> None:
     assert payload.rest == b'  "messages": [{"role":"user","content":"Hi"}] , "later":[1e2 ]}\n'
 
 
+def measured(*texts: str) -> Measure:
+    return total([Measure(), *(measure(text.encode()) for text in texts)])
+
+
 @pytest.mark.parametrize(
-    ("fields", "text_bytes", "text_chars"),
+    ("fields", "texts", "schemas"),
     [
-        (said("Hello"), 5, 5),
-        (said("Hello", "there"), 10, 10),
-        (said([WORDS, PICTURE, WORDS]), 10, 10),
-        (said(None), 0, 0),
-        (said([]), 0, 0),
-        (said("żółw"), 7, 4),
-        (said("日本"), 6, 2),
-        (said("🐢"), 4, 1),
-        ({"tools": [1]}, 5 + len("[1]"), 5 + len("[1]")),
-        ({"functions": [1, 2]}, 5 + len("[1, 2]"), 5 + len("[1, 2]")),
-        ({"response_format": {}}, 5 + len("{}"), 5 + len("{}")),
-        ({"user": "not read by the model"}, 5, 5),
+        (said("Hello"), ["Hello"], []),
+        (said("Hello", "there"), ["Hello", "there"], []),
+        (said([WORDS, PICTURE, WORDS]), ["Hello", "Hello"], []),
+        (said(None), [], []),
+        (said([]), [], []),
+        (said("żółw"), ["żółw"], []),
+        (said("日本"), ["日本"], []),
+        (said("🐢"), ["🐢"], []),
+        ({"tools": [1]}, ["Hello"], ["[1]"]),
+        ({"functions": [1, 2]}, ["Hello"], ["[1, 2]"]),
+        ({"response_format": {}}, ["Hello"], ["{}"]),
+        ({"tools": [1], "functions": [2]}, ["Hello"], ["[1]", "[2]"]),
+        ({"user": "not read by the model"}, ["Hello"], []),
     ],
 )
 def test_text_is_measured_as_the_model_will_read_it(
-    fields: dict[str, object], text_bytes: int, text_chars: int
+    fields: dict[str, object], texts: list[str], schemas: list[str]
 ) -> None:
     payload = read(**fields)
-    assert (payload.text_bytes, payload.text_chars) == (text_bytes, text_chars)
+    assert (payload.text, payload.schemas) == (measured(*texts), measured(*schemas))
 
 
 def test_the_arguments_of_earlier_tool_calls_are_text_too() -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 10_000}}
-    assert read(messages=[*HELLO, {"role": "assistant", "tool_calls": [call]}]).text_bytes > 10_000
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x " * 5000}}
+    asked = read(messages=[*HELLO, {"role": "assistant", "tool_calls": [call]}])
+    assert asked.text == measured("Hello", json.dumps(call))
+    assert asked.text.words > 5000
+
+
+@pytest.mark.parametrize(
+    ("contents", "parts"),
+    [
+        (["Hello"], {}),
+        ([[WORDS]], {}),
+        ([[PICTURE]], {Feature.VISION: 1}),
+        ([[PICTURE, PICTURE], "Hello", [PICTURE]], {Feature.VISION: 3}),
+        ([[SOUND, DOCUMENT], [DOCUMENT]], {Feature.AUDIO: 1, Feature.DOCUMENTS: 2}),
+    ],
+)
+def test_what_is_not_text_is_counted(contents: list[object], parts: dict[Feature, int]) -> None:
+    payload = read(**said(*contents))
+    assert payload.parts == parts
+    assert payload.messages == len(contents)
+
+
+@pytest.mark.parametrize(
+    ("turns", "last"),
+    [
+        ([("user", "one")], "one"),
+        ([("user", "one"), ("user", "two")], "two"),
+        ([("user", "one"), ("assistant", "two"), ("tool", "three")], "one"),
+        ([("user", [WORDS, PICTURE, WORDS])], "Hello\nHello"),
+        ([("user", "one"), ("user", [PICTURE])], ""),
+        ([("user", "one"), ("user", None)], ""),
+        ([("system", "one"), ("assistant", "two"), ("User", "three")], ""),
+    ],
+)
+def test_the_last_turn_is_what_the_user_said_last(
+    turns: list[tuple[str, object]], last: str
+) -> None:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    assert read(messages=messages).last_turn == last
 
 
 def test_metadata_are_the_texts_among_the_values() -> None:
@@ -257,6 +301,115 @@ def test_a_wrong_field_is_a_400_that_names_it_and_quotes_nothing(field: str, val
     )
     assert f"`{field}`" in refusal.message
     assert CANARY not in refusal.message
+
+
+# A role, content or type that stands twice: parsers differ in which one they take.
+
+TWICE = [
+    '{"role":"user","content":"a","role":"system"}',
+    '{"role":"user","content":"a","role":"user"}',
+    '{"role":"user","content":"a","content":"b"}',
+    '{"role":"user","content":null,"content":"b"}',
+    '{"role":"user","content":"a","content":[{"type":"text","text":"b"}]}',
+    '{"role":"user","content":[{"type":"text","text":"a","type":"image_url"}]}',
+    '{"role":"user","content":[{"type":"image_url","type":"text","text":"a"}]}',
+    '{"role":"user","\\u0072ole":"system","content":"a"}',
+    '{"role":"user","content":"a","c\\u006Fntent":"b"}',
+    '{"role":"user","content":"a","c\\u006fnten\\u0074":"b"}',
+    '{"role":"user","content":[{"type":"text","t\\u0079pe":"image_url"}]}',
+    '{"\\u0072ole":"user","r\\u006fle":"system","content":"a"}',
+    '{ "role" : "user" , "content" : "a" , "content" : "b" }',
+    '{"role":"assistant","content":"a","tool_calls":[{"type":"function","type":"x"}]}',
+]
+# Messages that have fewer of these names than most do, so that a count alone would not tell.
+SPARSE = [
+    '{"role":"assistant"}',
+    '{"role":"assistant","tool_calls":[]}',
+    '{"role":"assistant","tool_calls":[{},{"id":"1"}]}',
+    '{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]}',
+    '{"role":"user","content":[]}',
+]
+
+
+@pytest.mark.parametrize("before", [None, *SPARSE])
+@pytest.mark.parametrize("twice", TWICE)
+def test_a_role_content_or_type_that_stands_twice_is_a_400(twice: str, before: str | None) -> None:
+    for messages in ([before, twice], [twice, before]):
+        written = ",".join(filter(None, messages))
+        refusal = refusal_of(f'{{"messages":[{written}]}}'.encode())
+        assert (refusal.status, refusal.code, refusal.param) == (400, "invalid_value", "messages")
+        assert "more than once" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("response_format", '{"type":"text","type":"json_schema"}'),
+        ("response_format", '{"type":"text","t\\u0079pe":"json_schema"}'),
+        ("metadata", '{"task_type":"chat","task_type":"code"}'),
+        ("metadata", '{"task_type":"chat","task\\u005ftype":"code"}'),
+    ],
+)
+def test_what_else_routing_reads_may_not_stand_twice(field: str, written: str) -> None:
+    refusal = refusal_of(f'{{"messages":{json.dumps(HELLO)},"{field}":{written}}}'.encode())
+    assert (refusal.status, refusal.code, refusal.param) == (400, "invalid_value", field)
+    assert "stands twice" in refusal.message
+
+
+NAMING = 'Say "role", "content": "type"; {"role":"x","role":"y"} \\u0072ole'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": NAMING},
+        {"role": "user", "content": "role"},
+        {"role": "content", "content": "type", "name": "role"},
+        {"role": "user", "content": [{"type": "text", "text": NAMING}, {"type": "type"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "type", "arguments": NAMING}},
+                {"id": "2", "type": "custom", "custom": {"type": {"type": "type"}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}},
+                {"type": "image_url", "image_url": {"url": "u"}, "cache_control": {"type": "e"}},
+            ],
+        },
+        {"role": "tool", "content": json.dumps({"role": {"content": [{"type": "x"}] * 9}})},
+        {"role": "user", "content": "a", "extra": {"role": 1, "content": {"role": 2}, "type": 3}},
+        {"role": "user", "content": "Ala ma kota, \u00f3w \u0142ad"},
+    ],
+)
+def test_names_inside_of_texts_and_of_other_objects_are_no_repetition(
+    message: dict[str, object],
+) -> None:
+    for messages in ([message], [*HELLO, message], [message] * 3):
+        for ascii_only in (True, False):
+            written = json.dumps({"messages": messages}, ensure_ascii=ascii_only).encode()
+            assert isinstance(openai_chat.read(written), Payload)
+            spaced = json.dumps({"messages": messages}, separators=(" ,\n", " :\t"))
+            assert isinstance(openai_chat.read(spaced.encode()), Payload)
+
+
+def test_letters_written_as_escapes_are_read_all_the_same() -> None:
+    for hostile in ('"n":' + "1" * 5000, '"n":1e999', '"n":-0', '"n":' + "[" * 500 + "]" * 500):
+        message = f'{{"\\u0072ole":"user","content":"\\u0041",{hostile}}}'
+        payload = openai_chat.read(f'{{"messages":[{message}]}}'.encode())
+        assert isinstance(payload, Payload)
+        assert payload.last_turn == "A"
+
+
+@given(st.lists(st.sampled_from([*SPARSE, *TWICE, json.dumps(HELLO[0])]), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=200, database=None)
+def test_the_quick_look_at_names_agrees_with_a_thorough_one(messages: list[str]) -> None:
+    found = openai_chat.read(f'{{"messages":[{",".join(messages)}]}}'.encode())
+    assert isinstance(found, Refusal) == bool({*messages} & {*TWICE})
 
 
 def test_a_message_says_where_in_the_field_the_mistake_is() -> None:

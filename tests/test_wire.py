@@ -21,6 +21,7 @@ from extproc.exchange import (
     RequestBody,
     RequestHeaders,
 )
+from extproc.state.view import EMPTY_VIEW
 from extproc.wire.ext_proc import METHOD, SERVICE, UnexpectedMessageError, decode, encode
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
@@ -143,7 +144,7 @@ def test_to_proceed_is_an_empty_answer_to_the_headers() -> None:
 
 
 def forwarded() -> Forward:
-    exchange = Exchange(snapshot_of(SEED))
+    exchange = Exchange(snapshot_of(SEED), EMPTY_VIEW)
     exchange.receive(
         RequestHeaders({":method": "POST", ":path": CHAT}, end_of_stream=False), now=0, draw=0
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import sys
 from pathlib import Path
 
 import uvloop
@@ -12,6 +13,7 @@ import uvloop
 from extproc.command_line.addresses import grpc_address, port_or_any
 from extproc.command_line.loading import complain, load
 from extproc.config import ConfigError
+from extproc.servers.ext_proc import DECISIONS
 from extproc.servers.serving import BindError, Listen, serve
 
 
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _print_decisions()
     listen = Listen(
         router=arguments.listen or ["127.0.0.1:9002"],
         admin_host=arguments.admin_host,
@@ -44,3 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     except (ConfigError, BindError) as error:
         return complain(error)
     return 0
+
+
+def _print_decisions() -> None:
+    """The record of every decision to stdout, a line each; all other messages go to stderr."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    decisions = logging.getLogger(DECISIONS)
+    decisions.addHandler(handler)
+    decisions.propagate = False

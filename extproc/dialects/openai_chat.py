@@ -6,7 +6,10 @@ reference of POST /v1/chat/completions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Never, TypeVar
 
 import msgspec
@@ -14,7 +17,9 @@ from msgspec import Struct
 
 from extproc.dialects.members import MalformedError, Member, members, without
 from extproc.dialects.payload import Payload
-from extproc.vocabulary import Feature, ModelName, ProviderName, Refusal, RequestedModel
+from extproc.feature import Feature
+from extproc.text.tokens import measure, total
+from extproc.vocabulary import ModelName, ProviderName, Refusal, RequestedModel
 
 _T = TypeVar("_T")
 
@@ -23,6 +28,8 @@ ENDPOINT: Final = "/chat/completions"
 
 _REQUESTED_MODEL_CHARS_MAX: Final = 256
 _METADATA_FIELDS_MAX: Final = 64
+_OUTPUT_TOKENS_MAX: Final = 2**53
+"""Any more is counted as this: no model writes as much, and every number type holds it."""
 
 
 class _Part(Struct):
@@ -32,7 +39,7 @@ class _Part(Struct):
 
 class _Message(Struct):
     role: str
-    content: str | list[_Part] | None = None
+    content: str | list[_Part] | msgspec.UnsetType | None = msgspec.UNSET
     tool_calls: list[msgspec.Raw] | None = None
 
 
@@ -46,6 +53,11 @@ _PART_FEATURES: Final = {
     "file": Feature.DOCUMENTS,
 }
 _STRUCTURED_FORMATS: Final = {"json_schema", "json_object"}
+_SCHEMAS: Final = ("tools", "functions", "response_format")
+_CRITICAL_NAMES: Final = {"role", "content", "type"}
+
+# An ASCII letter needs no escape, so a name written with one means to look like another.
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 
 _messages = msgspec.json.Decoder(list[_Message])
 _tools = msgspec.json.Decoder(list[msgspec.Raw] | None)
@@ -84,23 +96,32 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
     messages = _field(fields, "messages", _messages) or []
     if not messages:
         _reject("messages", "needs at least one message")
+    _reject_repeated_names(fields["messages"].raw, messages)
     model = _field(fields, "model", _text)
     if model is not None and len(model) > _REQUESTED_MODEL_CHARS_MAX:
         _reject("model", f"is longer than {_REQUESTED_MODEL_CHARS_MAX} characters")
     if model is not None and not model.isprintable():
         _reject("model", "holds control characters")
-    texts = list(_texts(messages))
-    # Definitions of tools and schemas are read by the model as the text they are.
-    definitions = [fields[k].raw for k in ("tools", "functions", "response_format") if k in fields]
-    definition_bytes = sum(map(len, definitions))
+    parts = Counter(
+        _PART_FEATURES[part.type]
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+        if part.type in _PART_FEATURES
+    )
+    effort = _field(fields, "reasoning_effort", _text)
     return Payload(
         requested_model=RequestedModel(model) if model is not None else None,
         streaming=_field(fields, "stream", _flag) or False,
-        features=_features(fields, messages),
-        text_bytes=sum(len(text.encode("utf-8", "replace")) for text in texts) + definition_bytes,
-        text_chars=sum(map(len, texts)) + definition_bytes,
+        features=_features(fields, parts, effort),
+        text=total(measure(text.encode("utf-8", "replace")) for text in _texts(messages)),
+        schemas=total(measure(fields[name].raw) for name in _SCHEMAS if name in fields),
+        messages=len(messages),
+        parts=parts,
         output_tokens_max=_output_limit(fields),
+        reasoning_effort=effort,
         metadata=_metadata_texts(fields),
+        last_turn=_last_turn(messages),
         rest=without(body, fields.get("model")),
     )
 
@@ -111,26 +132,23 @@ def _output_limit(fields: Mapping[str, Member]) -> int | None:
         if limit is not None and limit < 1:
             _reject(name, "is below 1")
         if limit is not None:
-            return limit
+            return min(limit, _OUTPUT_TOKENS_MAX)
     return None
 
 
-def _features(fields: Mapping[str, Member], messages: Iterable[_Message]) -> frozenset[Feature]:
-    needed = {
-        _PART_FEATURES[part.type]
-        for message in messages
-        if isinstance(message.content, list)
-        for part in message.content
-        if part.type in _PART_FEATURES
-    }
+def _features(
+    fields: Mapping[str, Member], parts: Mapping[Feature, int], effort: str | None
+) -> frozenset[Feature]:
+    needed = set(parts)
     if _field(fields, "tools", _tools) or _field(fields, "functions", _tools):
         needed.add(Feature.TOOLS)
     response_format = _field(fields, "response_format", _format)
+    _reject_repeated_fields(fields, "response_format")
     if response_format and response_format.type in _STRUCTURED_FORMATS:
         needed.add(Feature.STRUCTURED_OUTPUT)
     if "audio" in (_field(fields, "modalities", _strings) or ()):
         needed.add(Feature.AUDIO)
-    if (_field(fields, "reasoning_effort", _text) or "none") != "none":
+    if (effort or "none") != "none":
         needed.add(Feature.REASONING)
     return frozenset(needed)
 
@@ -139,15 +157,66 @@ def _texts(messages: Iterable[_Message]) -> Iterable[str]:
     for message in messages:
         if isinstance(message.content, str):
             yield message.content
-        elif message.content:
+        elif isinstance(message.content, list):
             yield from (part.text for part in message.content if part.text)
         # A call's arguments are text to the model, inside JSON that is nearly all of them.
         yield from (bytes(call).decode() for call in message.tool_calls or ())
 
 
+def _last_turn(messages: Sequence[_Message]) -> str:
+    """What the user said last: where the classifier finds the task."""
+    for message in reversed(messages):
+        if message.role == "user":
+            return "\n".join(_texts([message]))
+    return ""
+
+
+def _reject_repeated_names(raw: bytes, messages: Sequence[_Message]) -> None:
+    """A role, content or type given twice is read differently by different parsers.
+
+    msgspec keeps the last of two and does not tell. Inside JSON's strings a quote is escaped, so
+    counting quoted names finds whether any can stand twice; only then is every name looked at.
+    """
+    held = sum(message.content is not msgspec.UNSET for message in messages)
+    typed = sum(
+        sum(b'"type"' in bytes(call) for call in message.tool_calls or ())
+        + (len(message.content) if isinstance(message.content, list) else 0)
+        for message in messages
+    )
+    if (
+        raw.count(b'"role"') <= len(messages)
+        and raw.count(b'"content"') <= held
+        and raw.count(b'"type"') <= typed
+        and not _ESCAPED_LETTER.search(raw)
+    ):
+        return
+    try:
+        # Numbers as text: Python refuses to convert one of thousands of digits.
+        json.loads(raw, object_pairs_hook=_unrepeated, parse_int=str)
+    except RecursionError:
+        _reject("messages", "is nested too deeply")
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> None:
+    names = Counter(name for name, _ in pairs if name in _CRITICAL_NAMES)
+    for name, times in names.items():
+        if times > 1:
+            _reject("messages", f"holds an object with {name!r} more than once")
+
+
+def _reject_repeated_fields(fields: Mapping[str, Member], name: str) -> None:
+    if name not in fields or not fields[name].raw.startswith(b"{"):
+        return
+    try:
+        members(fields[name].raw)
+    except MalformedError as error:
+        _reject(name, f"is not right: {error}")
+
+
 def _metadata_texts(fields: Mapping[str, Member]) -> dict[str, str]:
     """The payload's own `metadata`, those of its values that are text."""
     found = _field(fields, "metadata", _metadata) or {}
+    _reject_repeated_fields(fields, "metadata")
     if len(found) > _METADATA_FIELDS_MAX:
         _reject("metadata", f"has more than {_METADATA_FIELDS_MAX} fields")
     return {

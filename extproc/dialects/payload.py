@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from extproc.vocabulary import Feature, RequestedModel, UpstreamModel
+from extproc.feature import Feature
+from extproc.text.tokens import Measure
+from extproc.vocabulary import RequestedModel, UpstreamModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +17,22 @@ class Payload:
     """One request's payload, read once.
 
     `rest` is the payload without its `model`, from after the opening brace to its end: what every
-    target gets behind its own model, byte for byte. `text_bytes` and `text_chars` measure what a
-    model will read as text; pictures and sound are not in it.
+    target gets behind its own model, byte for byte. `text` and `schemas` measure what a model will
+    read as text: messages, and definitions of tools and answers. `parts` counts what is not text.
+    `last_turn` is the last user turn, for the classifier.
     """
 
     requested_model: RequestedModel | None
     streaming: bool
     features: frozenset[Feature]
-    text_bytes: int
-    text_chars: int
+    text: Measure
+    schemas: Measure
+    messages: int
+    parts: Mapping[Feature, int]
     output_tokens_max: int | None
+    reasoning_effort: str | None
     metadata: Mapping[str, str]
+    last_turn: str
     rest: bytes
 
 

@@ -50,7 +50,6 @@ from extproc.envoy_config.origin import (
     origin_cluster,
 )
 from extproc.envoy_config.upstream import METADATA_NAMESPACE, passthrough_filters
-from extproc.snapshot import guard_name
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
@@ -75,7 +74,7 @@ def clusters(snapshot: Snapshot, deployment: Deployment) -> list[Cluster]:
             _target(target, deployment.ca_file, ejects=ejects)
             for target in snapshot.targets.values()
         ),
-        *(_guard(window) for window in snapshot.guard_windows),
+        *(_guard(name, window) for window, name in snapshot.guards.items()),
     ]
 
 
@@ -116,7 +115,7 @@ def _ejection() -> OutlierDetection:
     )
 
 
-def _guard(window: tuple[TargetId, ...]) -> Cluster:
+def _guard(name: str, window: tuple[TargetId, ...]) -> Cluster:
     """Tries the targets of `window` in order, leaving out the ejected ones.
 
     `priority_group` itself does not skip a cluster whose only host is ejected: it answers 503 and
@@ -124,7 +123,7 @@ def _guard(window: tuple[TargetId, ...]) -> Cluster:
     which is retried, so that the next window of the chain gets its turn (docs/adr/0002-guards.md).
     """
     return Cluster(
-        name=guard_name(window),
+        name=name,
         connect_timeout=CONNECT_TIMEOUT,
         lb_policy=ClusterLbPolicy.CLUSTER_PROVIDED,
         cluster_type=ClusterCustomClusterType(

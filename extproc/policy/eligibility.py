@@ -1,56 +1,144 @@
-"""Which targets can serve a request at all: by what they can do and how much they can read."""
+"""Which targets can serve a request at all: by what they can do, where they are, what they cost.
+
+Facts are tri-state: what is unknown counts as `allow_unknown` says. Every target is asked the same,
+first choices and fallbacks alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from extproc.vocabulary import Estimate, Feature, Reason, Rejection, Target
+from extproc.feature import Feature
+from extproc.vocabulary import Candidate, ModelName, Reason, Rejection
 
 _HEADROOM_TENTHS: Final = 11
 """An estimate may be short by a tenth."""
 
-
-def eligible(
-    targets: Iterable[Target],
-    features: frozenset[Feature],
-    estimate: Estimate,
-    *,
-    allow_unknown: bool,
-) -> tuple[tuple[Target, ...], tuple[Rejection, ...]]:
-    """The targets that can serve, in the order given, and why the others can't."""
-    able: list[Target] = []
-    rejected: list[Rejection] = []
-    for target in targets:
-        rejection = _lacks(target, features, allow_unknown=allow_unknown) or _too_small(
-            target, estimate, allow_unknown=allow_unknown
-        )
-        if rejection:
-            rejected.append(rejection)
-        else:
-            able.append(target)
-    return tuple(able), tuple(rejected)
+_DEFAULT_QUALITY: Final = "default"
 
 
-def _lacks(
-    target: Target, features: frozenset[Feature], *, allow_unknown: bool
-) -> Rejection | None:
-    known = target.model.capabilities
-    missing = [feature for feature in features if not known.get(feature, allow_unknown)]
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one request, its route and its app ask of every target.
+
+    `output_tokens` are expected; `output_tokens_max` is the request's own limit, which providers
+    hold against the window whatever the answer takes.
+    """
+
+    features: frozenset[Feature]
+    output_tokens: int
+    task_type: str
+    allow_unknown: bool
+    output_tokens_max: int | None = None
+    quality_min: float | None = None
+    latency_ms_max: float | None = None
+    cost_usd_max: float | None = None
+    region: str | None = None
+    allowed_models: frozenset[ModelName] | None = None
+    avoid: frozenset[str] = frozenset()
+
+
+def ineligible(candidate: Candidate, need: Need) -> Rejection | None:
+    """Why `candidate` can't serve; the first reason found, in this order."""
+    for check in _CHECKS:
+        found = check(candidate, need)
+        if found is not None:
+            reason, detail = found
+            return Rejection(candidate.target.id, reason, detail)
+    return None
+
+
+def quality_of(quality: Mapping[str, float], task_type: str) -> float | None:
+    return quality.get(task_type, quality.get(_DEFAULT_QUALITY))
+
+
+_Finding = tuple[Reason, str] | None
+
+
+def _app_policy(candidate: Candidate, need: Need) -> _Finding:
+    allowed = need.allowed_models
+    if allowed is None or candidate.target.model.name in allowed:
+        return None
+    return Reason.APP_POLICY, "not among the models that this app may use"
+
+
+def _avoided(candidate: Candidate, need: Need) -> _Finding:
+    target = candidate.target
+    names = {target.id, target.provider.name, target.model.name}
+    return (
+        None if names.isdisjoint(need.avoid) else (Reason.AVOIDED, "the client asked to avoid it")
+    )
+
+
+def _capability(candidate: Candidate, need: Need) -> _Finding:
+    known = candidate.target.model.capabilities
+    missing = [f for f in need.features if not known.get(f, need.allow_unknown)]
     if not missing:
         return None
     feature = min(missing)
-    detail = f"needs {feature}, which it {'lacks' if feature in known else 'is not known to have'}"
-    return Rejection(target.id, Reason.CAPABILITY, detail)
+    lacks = "which it lacks" if feature in known else "which it is not known to have"
+    return Reason.CAPABILITY, f"needs {feature}, {lacks}"
 
 
-def _too_small(target: Target, estimate: Estimate, *, allow_unknown: bool) -> Rejection | None:
-    window = target.model.context_window
-    if window is None and allow_unknown:
+def _context_window(candidate: Candidate, need: Need) -> _Finding:
+    window = candidate.target.model.context_window
+    output = max(need.output_tokens, need.output_tokens_max or 0)
+    needed = -(-(candidate.input_tokens + output) * _HEADROOM_TENTHS // 10)
+    if window is None:
+        unknown = f"needs {needed} tokens, window unknown"
+        return None if need.allow_unknown else (Reason.CONTEXT_WINDOW, unknown)
+    if needed <= window:
         return None
-    # In integers, because a client may write a limit that no float can hold.
-    needed = -(-(estimate.input_tokens + estimate.output_tokens) * _HEADROOM_TENTHS // 10)
-    if window is not None and needed <= window:
+    return Reason.CONTEXT_WINDOW, f"needs {needed} tokens, has {window}"
+
+
+def _region(candidate: Candidate, need: Need) -> _Finding:
+    region = candidate.target.provider.region
+    if need.region is None or region == need.region or (region is None and need.allow_unknown):
         return None
-    detail = f"needs {needed} tokens, {'has ' + str(window) if window else 'window unknown'}"
-    return Rejection(target.id, Reason.CONTEXT_WINDOW, detail)
+    return Reason.REGION, f"needs {need.region}, has {region or 'unknown'}"
+
+
+def _quality(candidate: Candidate, need: Need) -> _Finding:
+    if need.quality_min is None:
+        return None
+    quality = quality_of(candidate.target.model.quality, need.task_type)
+    if quality is None:
+        unknown = f"needs {need.quality_min:g}, unknown for {need.task_type}"
+        return None if need.allow_unknown else (Reason.QUALITY_FLOOR, unknown)
+    if quality >= need.quality_min:
+        return None
+    detail = f"needs {need.quality_min:g} for {need.task_type}, has {quality:g}"
+    return Reason.QUALITY_FLOOR, detail
+
+
+def _price(candidate: Candidate, need: Need) -> _Finding:
+    ceiling, cost = need.cost_usd_max, candidate.expected_cost_usd
+    if ceiling is None:
+        return None
+    if cost is None:
+        unknown = f"at most ${ceiling:g}, price unknown"
+        return None if need.allow_unknown else (Reason.PRICE_UNKNOWN, unknown)
+    return None if cost <= ceiling else (Reason.PRICE_CEILING, f"at most ${ceiling:g}, ${cost:.6f}")
+
+
+def _latency(candidate: Candidate, need: Need) -> _Finding:
+    """A target that was not seen yet may try: else it never would be."""
+    ceiling, latency = need.latency_ms_max, candidate.expected_latency_ms
+    if ceiling is None or latency is None or latency <= ceiling:
+        return None
+    return Reason.LATENCY_CEILING, f"at most {ceiling:g} ms, {latency:.0f} expected"
+
+
+_CHECKS: Final = (
+    _app_policy,
+    _avoided,
+    _capability,
+    _context_window,
+    _region,
+    _quality,
+    _price,
+    _latency,
+)

@@ -1,28 +1,50 @@
-"""How many tokens a request is, without a tokenizer."""
+"""How many tokens a request is expected to take, for a family of models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from extproc.dialects.payload import Payload
-from extproc.vocabulary import Estimate
+from extproc.feature import Feature
+from extproc.state.view import View
+from extproc.text.tokens import (
+    Family,
+    calibrated,
+    framing_tokens,
+    output_tokens,
+    part_tokens,
+    schema_tokens,
+    tokens,
+)
 
-_ASCII_BYTES_PER_TOKEN: Final = 4.0
-"""The rule of thumb that providers give for English."""
+REASONING_TOKENS: Final[Mapping[str, int]] = {
+    "minimal": 0,
+    "low": 500,
+    "medium": 2000,
+    "high": 8000,
+    "xhigh": 16000,
+}
+"""What thinking adds to an answer, by the effort asked for, before any was seen; round figures."""
 
-_OTHER_BYTES_PER_TOKEN: Final = 3.0
-"""UTF-8 spends two bytes on a Cyrillic or Greek letter and three on a Han character or kana."""
 
-_OUTPUT_TOKENS_DEFAULT: Final = 1024
+def input_tokens(payload: Payload, family: Family, view: View) -> int:
+    """Tokens that models of `family` will count as input, pictures and the like included."""
+    text = tokens(payload.text, family) + schema_tokens(payload.schemas, family)
+    framing = framing_tokens(family, payload.messages, tools=Feature.TOOLS in payload.features)
+    learned = view.calibration.get(family)
+    told = calibrated(text + framing, learned) if learned else text + framing
+    parts = sum(part_tokens(family, part) * count for part, count in payload.parts.items())
+    return max(1, round(told + parts))
 
 
-def estimate(payload: Payload) -> Estimate:
-    """O(1): the payload was measured when it was read."""
-    # Each character beyond ASCII takes at least one byte more than itself.
-    other_bytes = min(payload.text_bytes, round(1.5 * (payload.text_bytes - payload.text_chars)))
-    ascii_bytes = payload.text_bytes - other_bytes
-    tokens = ascii_bytes / _ASCII_BYTES_PER_TOKEN + other_bytes / _OTHER_BYTES_PER_TOKEN
-    return Estimate(
-        input_tokens=max(1, round(tokens)),
-        output_tokens=payload.output_tokens_max or _OUTPUT_TOKENS_DEFAULT,
-    )
+def output_tokens_of(payload: Payload, task_type: str, input_tokens: int, view: View) -> int:
+    """Tokens of the answer, what is thought included, at most what the request allows."""
+    limit = payload.output_tokens_max
+    answer = output_tokens(task_type, limit, view.output, input_tokens)
+    whole = answer + reasoning_tokens_of(payload)
+    return whole if limit is None else min(whole, limit)
+
+
+def reasoning_tokens_of(payload: Payload) -> int:
+    return REASONING_TOKENS.get(payload.reasoning_effort or "", 0)

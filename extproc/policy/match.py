@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from extproc.policy.request import Request
 from extproc.snapshot import Match, Route, Snapshot, TokenRange
+from extproc.vocabulary import Estimate
 
 
-def match_route(request: Request, task_type: str, input_tokens: int, snapshot: Snapshot) -> Route:
+def match_route(
+    request: Request, app: str | None, task_type: str, size: Estimate, snapshot: Snapshot
+) -> Route:
     """The catch-all is last and always matches: a Snapshot without one does not compile."""
     return next(
-        route for route in snapshot.routes if matches(route.match, request, task_type, input_tokens)
+        route for route in snapshot.routes if matches(route.match, request, app, task_type, size)
     )
 
 
-def matches(match: Match, request: Request, task_type: str, input_tokens: int) -> bool:
+def matches(
+    match: Match, request: Request, app: str | None, task_type: str, size: Estimate
+) -> bool:
+    payload = request.payload
     return match.default or (
         (not match.task_types or task_type in match.task_types)
-        and _within(input_tokens, match.input_tokens)
-        and _any(match.requested_models, request.payload.requested_model)
-        and _any(match.paths, request.path)
-        and all(
-            _any(patterns, request.headers.get(name)) for name, patterns in match.headers.items()
-        )
+        and (not match.apps or any_of(match.apps, app))
+        and (match.streaming is None or match.streaming == payload.streaming)
+        and (not match.has or not match.has.isdisjoint(payload.features))
+        and _within(size.input_tokens, match.input_tokens)
+        and _within(size.output_tokens, match.output_tokens)
+        and (not match.requested_models or any_of(match.requested_models, payload.requested_model))
+        and (not match.paths or any_of(match.paths, request.path))
+        and _all_of(match.headers, request.headers)
+        and _all_of(match.metadata, payload.metadata)
     )
+
+
+def any_of(patterns: tuple[str, ...], value: str | None) -> bool:
+    """Whether one of `patterns` fits the whole of `value`; `*` stands for any characters."""
+    return value is not None and any(fits(pattern, value) for pattern in patterns)
+
+
+def _all_of(wanted: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> bool:
+    return all(any_of(patterns, given.get(name)) for name, patterns in wanted.items())
 
 
 def _within(tokens: int, wanted: TokenRange | None) -> bool:
@@ -33,11 +51,6 @@ def _within(tokens: int, wanted: TokenRange | None) -> bool:
     return (wanted.min is None or tokens >= wanted.min) and (
         wanted.max is None or tokens <= wanted.max
     )
-
-
-def _any(patterns: Iterable[str], value: str | None) -> bool:
-    patterns = tuple(patterns)
-    return not patterns or (value is not None and any(fits(pattern, value) for pattern in patterns))
 
 
 def fits(pattern: str, value: str) -> bool:

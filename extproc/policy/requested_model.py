@@ -14,21 +14,32 @@ AUTO: Final = "auto"
 _NAMES_SHOWN_MAX: Final = 50
 
 
-def first_choices(
-    requested: RequestedModel | None, route: Route, snapshot: Snapshot
-) -> tuple[Target, ...] | Refusal:
-    """The targets to try before the route's fallbacks, in order.
+def pinned_targets(
+    header: RequestedModel | None, payload: RequestedModel | None, route: Route, snapshot: Snapshot
+) -> tuple[Target, ...] | Refusal | None:
+    """The targets of the model that the client named, in order; None if the route decides.
 
-    A route that matches on the requested model has said what that name stands for, so the name
-    need not be a configured one.
+    A name in the header is a wish to the router and always counts. One in the payload may be there
+    only because SDKs require it: `requestedModel: ignore` sets it aside, and a route that matches
+    on it has said what it stands for, so that it need not be a configured one.
     """
-    if requested is None or requested == AUTO or not snapshot.honour_requested_model:
-        return route.candidates
-    if requested in snapshot.models:
-        return snapshot.models[requested]
-    if route.match.requested_models:
-        return route.candidates
-    return unknown_model(requested, snapshot.models)
+    if header is not None:
+        return None if header == AUTO else _named(header, snapshot)
+    if payload is None or payload == AUTO or not snapshot.honour_requested_model:
+        return None
+    if payload not in snapshot.models and route.match.requested_models:
+        return None
+    return _named(payload, snapshot)
+
+
+def _named(name: RequestedModel, snapshot: Snapshot) -> tuple[Target, ...] | Refusal:
+    return snapshot.models.get(name) or unknown_model(name, snapshot.models)
+
+
+def avoided(names: frozenset[str], snapshot: Snapshot) -> frozenset[str]:
+    """`names` with the models that aliases among them stand for."""
+    models = {target.model.name for name in names for target in snapshot.models.get(name, ())}
+    return names | models
 
 
 def unknown_model(requested: str, models: Mapping[str, object]) -> Refusal:

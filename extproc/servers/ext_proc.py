@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import grpc.aio
+import msgspec
 
-from extproc.decide import DRAW_BITS
 from extproc.exchange import Answer, Exchange, Proceed, Reply, refused
+from extproc.policy.draw import DRAW_BITS
+from extproc.record import record
 from extproc.snapshot import Snapshot
+from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import Refusal
 from extproc.wire.ext_proc import METHOD, SERVICE, decode, encode
 
@@ -24,7 +27,12 @@ MESSAGE_OVERHEAD_BYTES_MAX: Final = 1024 * 1024
 STREAMS_MAX: Final = 20_000
 """Exchanges open at once; more are refused, and Envoy answers 503."""
 
+DECISIONS: Final = "extproc.decisions"
+"""The logger of decisions: one JSON object a line, the public record."""
+
+_decisions = logging.getLogger(DECISIONS)
 _log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
 _random_bits = random.getrandbits  # ids must be distinct, not secret
 
 _BROKEN: Final = Refusal(
@@ -53,7 +61,7 @@ class ExtProcService:
         It returns right after the last answer that matters, so that Envoy sends nothing of the
         response here.
         """
-        exchange = Exchange(self._snapshot)
+        exchange = Exchange(self._snapshot, EMPTY_VIEW)
         self._open += 1
         self._idle.clear()
         try:
@@ -69,7 +77,7 @@ class ExtProcService:
 
     def _reply(self, exchange: Exchange, message: bytes) -> Reply:
         try:
-            return exchange.receive(decode(message), now=time.time(), draw=_random_bits(DRAW_BITS))
+            return _received(exchange, message)
         except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
             return _broken(error)
 
@@ -79,6 +87,16 @@ class ExtProcService:
             self.process
         )
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+
+
+def _received(exchange: Exchange, message: bytes) -> Reply:
+    event = decode(message)
+    began_ns = time.perf_counter_ns()
+    reply = exchange.receive(event, now=time.time(), draw=_random_bits(DRAW_BITS))
+    if not isinstance(reply, Proceed) and reply.decision:
+        decide_us = (time.perf_counter_ns() - began_ns) // 1000
+        _decisions.info("%s", _encode(record(reply.decision, decide_us)).decode())
+    return reply
 
 
 def _broken(error: Exception) -> Answer:

@@ -8,8 +8,9 @@ import httpx
 import pytest
 from data_plane import CHAT, HELLO, DataPlane
 
-LONG = "x" * 4000  # a thousand tokens at four bytes each
-SHORT = "x" * 3996  # one less
+# Far from the thousand tokens between the routes: they are estimated, not counted.
+LONG = "word " * 2000
+SHORT = "word " * 200
 
 OPUS = ("claude-opus-4", "anthropic", "claude-opus-4-20250514")
 SONNET = ("claude-sonnet-4", "anthropic", "claude-sonnet-4-20250514")

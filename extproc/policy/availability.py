@@ -1,0 +1,36 @@
+"""Which targets can take a request now: breaker, not-before time, what is left of the minute."""
+
+from __future__ import annotations
+
+from extproc.state.view import Breaker, TargetView
+from extproc.vocabulary import Candidate, Reason, Rejection
+
+
+def unavailable(
+    candidate: Candidate, seen: TargetView, output_tokens: int, now: float
+) -> Rejection | None:
+    """Why `candidate` should not be asked now; the gravest reason first."""
+    target = candidate.target.id
+    if seen.breaker is Breaker.OPEN:
+        return Rejection(target, Reason.BREAKER_OPEN, "too many of its answers were errors")
+    if seen.breaker is Breaker.HALF_OPEN and seen.probing:
+        return Rejection(target, Reason.BREAKER_OPEN, "its one probe is under way")
+    if seen.not_before > now:
+        wait_s = seen.not_before - now
+        return Rejection(target, Reason.NOT_BEFORE, f"asked to be left alone for {wait_s:.0f} s")
+    if seen.requests_left is not None and seen.requests_left < 1:
+        return Rejection(target, Reason.REQUESTS_EXHAUSTED, "no requests left in this minute")
+    needed = candidate.input_tokens + output_tokens
+    if seen.tokens_left is not None and seen.tokens_left < needed:
+        detail = f"needs {needed} tokens, {max(0, seen.tokens_left):.0f} left in this minute"
+        return Rejection(target, Reason.TOKENS_EXHAUSTED, detail)
+    return None
+
+
+def badness(seen: TargetView, now: float) -> tuple[bool, float, bool]:
+    """What to ask first when nothing is available: smaller is better.
+
+    One short of headroom may well answer; one that named a time is better asked close to it; one
+    whose breaker is open has just failed.
+    """
+    return seen.breaker is not Breaker.CLOSED, max(0.0, seen.not_before - now), seen.spiking

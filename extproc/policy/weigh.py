@@ -1,0 +1,34 @@
+"""What one target would cost one request, in tokens, dollars and milliseconds."""
+
+from __future__ import annotations
+
+from extproc.price import Tokens, cost_usd, price_at
+from extproc.state.view import TargetView
+from extproc.vocabulary import Candidate, Estimate, Target
+
+
+def weighed(
+    target: Target, seen: TargetView, size: Estimate, reasoning_tokens: int, now: float
+) -> Candidate:
+    """`target` for a request of `size`, of whose output `reasoning_tokens` are thought."""
+    input_tokens, output_tokens = size.input_tokens, size.output_tokens
+    price = price_at(target.prices, now)
+    spent = Tokens(
+        input=input_tokens,
+        output=output_tokens,
+        cache_read=input_tokens * seen.cached_share,
+        reasoning=min(reasoning_tokens, output_tokens),
+    )
+    return Candidate(
+        target=target,
+        input_tokens=input_tokens,
+        expected_cost_usd=None if price is None else cost_usd(price, spent),
+        expected_latency_ms=expected_latency_ms(seen, output_tokens),
+    )
+
+
+def expected_latency_ms(seen: TargetView, output_tokens: int) -> float | None:
+    """Time to the first byte and then a token after another; None before any answer was seen."""
+    if seen.ttfb_ms is None:
+        return None
+    return seen.ttfb_ms + (seen.ms_per_token or 0.0) * output_tokens

@@ -1,0 +1,1 @@
+"""What has been seen of the targets; a decision gets a view of it as a value."""
