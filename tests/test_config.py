@@ -2,8 +2,9 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, permutations
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,33 @@ from ruamel.yaml import YAML
 from extproc.command_line.loading import load
 from extproc.config import ConfigError, compile_config, read_config
 from extproc.config.catalog import aliases, catalog
-from extproc.config.compilation import GUARDS_MAX
+from extproc.config.file import ConfigFile, Section
+from extproc.config.guards import GUARDS_MAX
 from extproc.config.presets import PRESETS
-from extproc.config.reading import CONFIG_BYTES_MAX
-from extproc.snapshot import Passthrough, Snapshot, TokenRange
-from extproc.vocabulary import Feature, ProviderName, Target, TargetId
+from extproc.config.reading import CONFIG_BYTES_MAX, _sections
+from extproc.feature import Feature
+from extproc.price import Price, PricePeriod, Rate
+from extproc.snapshot import (
+    Apps,
+    HealthCheck,
+    Match,
+    Objective,
+    Passthrough,
+    Requirements,
+    Route,
+    Snapshot,
+    TokenRange,
+)
+from extproc.text.tokens import Family
+from extproc.vocabulary import (
+    Limits,
+    Model,
+    ModelName,
+    Provider,
+    ProviderName,
+    Target,
+    TargetId,
+)
 
 CANARY = "canary-8d2f"
 BAD_CONFIGS = sorted(Path(__file__).with_name("bad_configs").glob("*.yaml"))
@@ -138,7 +161,7 @@ def planted(node: Any, at: tuple[str | int, ...], value: object) -> object:  # n
 def test_a_config_with_anything_anywhere_is_compiled_or_refused_with_words(
     data: st.DataObject, value: object
 ) -> None:
-    tree = YAML(typ="safe", pure=True).load(SPELLINGS)
+    tree = tree_of(SPELLINGS)
     place = data.draw(st.sampled_from(list(places_in(tree))))
     try:
         found = compiled(json.dumps(planted(tree, place, value)))
@@ -152,21 +175,32 @@ def test_a_config_with_anything_anywhere_is_compiled_or_refused_with_words(
 
 # Good configs
 
+
+def tree_of(text: str) -> Any:  # noqa: ANN401  YAML
+    """As any reader of YAML has it: others than ours want a reference inside braces quoted."""
+    return YAML(typ="safe", pure=True).load(re.sub(r"(?<!\")(\$\{\w+\})(?!\")", r'"\1"', text))
+
+
 EXPLICIT = """
 providers:
-  openai-eu: { preset: openai, baseUrl: https://eu.api.openai.com/v1, apiKey: "${OPENAI_EU_KEY}", region: eu }
+  openai-eu: { preset: openai, baseUrl: https://eu.api.openai.com/v1, apiKey: ${OPENAI_EU_KEY}, region: eu }
   local:     { preset: vllm, baseUrl: http://vllm.internal:8000/v1 }
 models:
   llama-70b:
-    targets:
+    targets:                                   # one model, several places to run it
       - { provider: local, upstreamModel: meta-llama/Llama-3.3-70B-Instruct, weight: 3 }
       - { provider: together }
     contextWindow: 131072
     capabilities: { tools: true, vision: false, structuredOutput: true }
+    quality: { code-generation: 0.62, default: 0.7 }
+    price: { inputPerMTok: 0.9, outputPerMTok: 0.9 }
+    limits: { requestsPerMinute: 600, tokensPerMinute: 400000 }
 routes:
   - name: billing-summaries
-    match: { taskType: [summarization, extraction], headers: { X-Tier: gold } }
+    match: { app: billing, taskType: [summarization, extraction], headers: { x-tier: gold }, streaming: false }
     candidates: [claude-haiku-3, gpt-4o-mini, llama-70b]
+    objective: cost                            # order (default) | cost | latency | weighted
+    require: { quality: { min: 0.6 }, latencyMs: { max: 1500 }, costUsd: { max: 0.01 }, region: eu }
     fallback: [gpt-4o]
   - match: { default: true }
     model: llama-70b
@@ -178,6 +212,10 @@ def test_the_documentations_explicit_example_compiles_to_what_it_says() -> None:
     snapshot = found.snapshot
     billing, default = snapshot.routes
     assert (billing.name, default.name) == ("billing-summaries", "default")
+    assert billing.match.apps == ("billing",)
+    assert billing.match.streaming is False
+    assert billing.objective is Objective.COST
+    assert billing.require == Requirements(0.6, 1500, 0.01, "eu")
     assert billing.match.task_types == ("summarization", "extraction")
     assert billing.match.headers == {"x-tier": ("gold",)}
     assert [target.id for target in billing.candidates] == [
@@ -197,12 +235,21 @@ def test_the_documentations_explicit_example_compiles_to_what_it_says() -> None:
         Feature.VISION: False,
         Feature.STRUCTURED_OUTPUT: True,
     }
+    assert local.model.quality == {"code-generation": 0.62, "default": 0.7}
+    assert local.prices == together.prices == (PricePeriod(Price(Rate(0.9), Rate(0.9))),)
+    assert local.limits == Limits(600, 400000)
     where = local.provider
     assert (where.host, where.port, where.tls, where.base_path) == (
         *("vllm.internal", 8000, False),
         "/v1",
     )
     assert found.missing_keys == {}
+
+
+def test_the_name_of_a_header_may_be_written_in_any_case() -> None:
+    routes = "routes: [{match: {headers: {X-Tier: gold}}, model: gpt-4o}, "
+    first, _ = snapshot_of(routes + "{match: {default: true}, model: gpt-4o}]").routes
+    assert first.match.headers == {"x-tier": ("gold",)}
 
 
 def test_only_the_providers_that_some_target_uses_run() -> None:
@@ -251,6 +298,173 @@ def test_snake_case_says_the_same_as_camel_case() -> None:
     assert snapshot_of(text) == snapshot_of(SPELLINGS)
 
 
+EVERY_KEY = """
+providers:
+  home:
+    preset: vllm
+    baseUrl: http://127.0.0.1:8000/v1
+    apiKey: k
+    api: openai
+    region: eu
+    headers: { x-team: a }
+    firstByteTimeout: 2s
+models:
+  mine:
+    targets: [{ provider: home, upstreamModel: x, weight: 2 }]
+    contextWindow: 9000
+    family: llama
+    capabilities:
+      { vision: true, tools: true, structuredOutput: true, audio: false, documents: false, reasoning: true }
+    quality: { default: 0.5, code-review: 0.4 }
+    price:
+      { inputPerMTok: 1, outputPerMTok: 2, cachedInputPerMTok: 3, cacheWritePerMTok: 4, reasoningPerMTok: 5 }
+    limits: { requestsPerMinute: 6, tokensPerMinute: 7 }
+routes:
+  - name: all
+    match:
+      app: a
+      taskType: code-review
+      model: gpt-3*
+      inputTokens: { min: 1, max: 20 }
+      outputTokens: { min: 2, max: 30 }
+      headers: { x-tier: gold }
+      path: /team/*
+      streaming: true
+      has: [structuredOutput, vision]
+      metadata: { team: research }
+    candidates: [mine]
+    objective: cost
+    unpriced: allow
+    require:
+      { quality: { min: 0.4 }, latencyMs: { max: 1500 }, costUsd: { max: 0.01 }, region: eu }
+    fallback: []
+  - match: { default: true }
+    model: mine
+aliases: { other: mine }
+healthCheck: { enabled: false, interval: 5, errorRateThreshold: 0.5 }
+maxAttempts: 2
+firstByteTimeout: 3s
+bodyBytesMax: 1MiB
+requestedModel: ignore
+unknownCapability: allow
+overrides: { allow: [avoid] }
+apps: { from: apiKey, allow: { a: [mine] } }
+server: { decisionTimeout: 1, drainTimeout: 2, passthrough: "http://127.0.0.1:8080" }
+"""  # noqa: E501  as one would write it
+
+
+def sections_of(section: type[Section]) -> set[type[Section]]:
+    """`section` and those that stand in it."""
+    inner = (one for field in section.model_fields.values() for one in _sections(field.annotation))
+    return {section}.union(*map(sections_of, inner))
+
+
+def aliases_of_keys() -> dict[str, str]:
+    """Every key in camelCase → in snake_case."""
+    fields = [field for one in sections_of(ConfigFile) for field in one.model_fields.items()]
+    return {str(field.alias): name for name, field in fields if name != "source"}
+
+
+def test_every_key_is_in_the_example_of_every_key() -> None:
+    tree = tree_of(EVERY_KEY)
+    written = {place[-1] for place in places_in(tree) if place}
+    assert set(aliases_of_keys()) <= written
+
+
+def test_every_key_says_the_same_in_either_spelling_in_yaml_and_in_json() -> None:
+    snake = re.sub(
+        r"\b([A-Za-z]+)(?=:|, vision)",
+        lambda found: (aliases_of_keys() | {"structuredOutput": "structured_output"}).get(
+            found[1], found[1]
+        ),
+        EVERY_KEY,
+    )
+    assert "cached_input_per_m_tok" in snake
+    assert "has: [structured_output, vision]" in snake
+    assert "Tokens" not in snake
+    expected = snapshot_of(EVERY_KEY)
+    for text in (snake, json.dumps(tree_of(EVERY_KEY)), json.dumps(tree_of(snake))):
+        assert snapshot_of(text) == expected
+
+
+def test_every_key_reaches_what_runs() -> None:
+    snapshot = snapshot_of(EVERY_KEY)
+    (target,) = snapshot.targets.values()
+    assert target.provider == Provider(
+        *(ProviderName("home"), "127.0.0.1", 8000, False, "/v1", "authorization", "Bearer ", True),
+        headers={"x-team": "a"},
+        first_byte_timeout_s=2,
+        region="eu",
+    )
+    assert (target.upstream_model, target.weight, target.limits) == ("x", 2, Limits(6, 7))
+    rates = Price(Rate(1), Rate(2), Rate(3), Rate(4), Rate(5))
+    assert target.prices == (PricePeriod(rates),)
+    assert target.model == Model(
+        ModelName("mine"),
+        9000,
+        {feature: feature not in {Feature.AUDIO, Feature.DOCUMENTS} for feature in Feature},
+        Family.LLAMA,
+        {"default": 0.5, "code-review": 0.4},
+    )
+    route, default = snapshot.routes
+    assert route == Route(
+        "all",
+        Match(
+            apps=("a",),
+            task_types=("code-review",),
+            requested_models=("gpt-3*",),
+            input_tokens=TokenRange(1, 20),
+            output_tokens=TokenRange(2, 30),
+            streaming=True,
+            has=frozenset({Feature.STRUCTURED_OUTPUT, Feature.VISION}),
+            metadata={"team": ("research",)},
+            headers={"x-tier": ("gold",)},
+            paths=("/team/*",),
+        ),
+        (target,),
+        (),
+        Objective.COST,
+        Requirements(0.4, 1500, 0.01, "eu"),
+    )
+    assert default.match == Match(default=True)
+    assert snapshot.models == {"mine": (target,), "other": (target,)}
+    assert snapshot.health_check == HealthCheck(False, 5, 0.5)  # noqa: FBT003  in their order
+    assert snapshot.apps == Apps(from_api_key=True, allowed={"a": frozenset({ModelName("mine")})})
+    assert snapshot.allowed_overrides == {"avoid"}
+    assert (snapshot.max_attempts, snapshot.body_bytes_max) == (2, 1024 * 1024)
+    assert (snapshot.first_byte_timeout_s, snapshot.decision_timeout_s) == (3, 1)
+    assert snapshot.drain_timeout_s == 2
+    assert not snapshot.honour_requested_model
+    assert snapshot.allow_unknown_capability
+    assert snapshot.passthrough == Passthrough("127.0.0.1", 8080, tls=False, base_path="")
+
+
+def test_what_is_not_said_is_as_documented() -> None:
+    snapshot = snapshot_of(CATCH_ALL)
+    assert snapshot.max_attempts == 3
+    assert snapshot.first_byte_timeout_s == 30
+    assert snapshot.body_bytes_max == 32 * 1024 * 1024
+    assert snapshot.honour_requested_model
+    assert not snapshot.allow_unknown_capability
+    assert snapshot.allowed_overrides == {"task"}
+    assert snapshot.apps == Apps(header="x-router-app", from_api_key=False, allowed={})
+    assert snapshot.health_check == HealthCheck(True, 30, 0.05)  # noqa: FBT003  in their order
+    assert (snapshot.decision_timeout_s, snapshot.drain_timeout_s) == (2, 30)
+    assert snapshot.passthrough is None
+    (route,) = snapshot.routes
+    assert (route.name, route.objective, route.require) == (
+        *("default", Objective.ORDER),
+        Requirements(),
+    )
+    (target,) = route.candidates
+    assert (target.weight, target.limits) == (1, Limits())
+    assert (target.provider.region, target.provider.first_byte_timeout_s) == (None, None)
+
+
+def test_an_app_may_be_named_by_any_header() -> None:
+    assert snapshot_of("apps: {from: X-Team}" + CATCH_ALL).apps == Apps(header="x-team")
+
+
 def test_quantities_are_read_with_their_units() -> None:
     snapshot = snapshot_of(SPELLINGS)
     assert snapshot.first_byte_timeout_s == 1.5
@@ -287,7 +501,7 @@ def test_passthrough_and_base_urls_lose_their_last_slash_and_gain_a_port() -> No
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
 def test_json_says_the_same_as_yaml(text: str, indent: int | str | None) -> None:
     env = KEYS | {"OPENAI_EU_KEY": CANARY}
-    written = json.dumps(YAML(typ="safe", pure=True).load(text), indent=indent)
+    written = json.dumps(tree_of(text), indent=indent)
     assert snapshot_of(written, env) == snapshot_of(text, env)
 
 
@@ -504,20 +718,32 @@ def test_a_reference_is_replaced_in_values_after_parsing_and_only_once() -> None
 # Guards
 
 
-def order_of(first: tuple[Target, ...], fallback: tuple[Target, ...]) -> tuple[TargetId, ...]:
-    return tuple(dict.fromkeys(target.id for target in (*first, *fallback)))
+def orders_of(
+    first: tuple[Target, ...], fallback: tuple[Target, ...], objective: Objective
+) -> Iterator[tuple[TargetId, ...]]:
+    """In which order targets may stand: as written, or the first ones ranked in any way."""
+    ways = [first] if objective is Objective.ORDER else permutations(first)
+    for way in ways:
+        yield tuple(dict.fromkeys(target.id for target in (*way, *fallback)))
 
 
 def windows_that_requests_can_need(snapshot: Snapshot) -> set[tuple[TargetId, ...]]:
     """By hand: whoever drops out of an order, the rest is planned; each attempt needs a tail."""
+    orders = {
+        order
+        for route in snapshot.routes
+        for first, objective in (
+            (route.candidates, route.objective),
+            *((pinned, Objective.ORDER) for pinned in snapshot.models.values()),
+        )
+        for order in orders_of(first, route.fallback, objective)
+    }
     needed = set()
-    for route in snapshot.routes:
-        for first in (route.candidates, *snapshot.models.values()):
-            order = order_of(first, route.fallback)
-            for size in range(1, len(order) + 1):
-                for able in combinations(order, size):
-                    chain = able[: snapshot.max_attempts]
-                    needed |= {chain[i : i + snapshot.guard_depth] for i in range(len(chain))}
+    for order in orders:
+        for size in range(1, len(order) + 1):
+            for able in combinations(order, size):
+                chain = able[: snapshot.max_attempts]
+                needed |= {chain[i : i + snapshot.guard_depth] for i in range(len(chain))}
     return needed
 
 
@@ -529,8 +755,8 @@ def test_small_configs_have_a_guard_for_every_selection_of_targets_in_order(
     text = text.replace("maxAttempts: 2\n", "") + f"\nmaxAttempts: {attempts}\n"
     snapshot = snapshot_of(text, KEYS | {"OPENAI_EU_KEY": CANARY})
     assert snapshot.guard_depth == attempts
-    assert set(snapshot.guard_windows) == windows_that_requests_can_need(snapshot)
-    assert len(set(snapshot.guard_windows)) == len(snapshot.guard_windows)
+    assert set(snapshot.guards) == windows_that_requests_can_need(snapshot)
+    assert len(set(snapshot.guards)) == len(snapshot.guards)
 
 
 @pytest.mark.parametrize(("models", "attempts"), [(12, 3), (30, 3), (30, 10), (200, 2), (400, 10)])
@@ -546,11 +772,11 @@ def test_with_many_targets_guards_are_shallower_and_never_too_many(
     }
     snapshot = snapshot_of(json.dumps(tree))
     assert 1 <= snapshot.guard_depth <= attempts
-    assert len(snapshot.guard_windows) <= GUARDS_MAX
-    assert max(map(len, snapshot.guard_windows)) == snapshot.guard_depth
-    assert {window for window in snapshot.guard_windows if len(window) == 1} == {
+    assert len(snapshot.guards) <= GUARDS_MAX
+    assert max(map(len, snapshot.guards)) == snapshot.guard_depth
+    assert {window for window in snapshot.guards if len(window) == 1} == {
         (TargetId(f"p/{name}"),) for name in names
     }
     if snapshot.guard_depth < attempts:
         selections = comb(len(names), snapshot.guard_depth + 1)
-        assert len(snapshot.guard_windows) + selections > GUARDS_MAX
+        assert len(snapshot.guards) + selections > GUARDS_MAX

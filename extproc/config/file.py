@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from extproc.vocabulary import Feature
+from extproc.feature import Feature
+from extproc.text.tokens import Family
 
 _DURATION_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE_UNITS_BYTES: Final = {
@@ -60,16 +61,69 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
+def _feature_names(value: object) -> object:
+    """The keys of `capabilities` in camelCase, as all keys may be written in snake_case."""
+    if not isinstance(value, dict):
+        return value
+    return {to_camel(f"{name}"): known for name, known in value.items()}
+
+
+def _feature_list(value: object) -> object:
+    known = {feature.value: feature for feature in Feature}
+    names = value if isinstance(value, list) else [value]
+    found = [known.get(to_camel(f"{name}")) for name in names]
+    if None in found:
+        raise ValueError(f"not among {', '.join(known)}")
+    return tuple(found)
+
+
 def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("empty: name at least one")
     return value
 
 
-DurationS = Annotated[float, BeforeValidator(_duration_s), Field(gt=0, le=3600)]
-SizeBytes = Annotated[int, BeforeValidator(_size_bytes)]
 Text = Annotated[str, Field(min_length=1)]
-OneOrMore = Annotated[tuple[Text, ...], BeforeValidator(_listed), AfterValidator(_not_empty)]
+TaskType = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+UsdPerMTok = Annotated[float, Field(ge=0)]
+
+# What may be written where it is not what is read: the input types are for the JSON Schema.
+_Duration = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*(ms|s|m|h)\s*$")]
+_Size = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgG]i?)?[bB]\s*$")]
+_Seconds = Annotated[float, Field(gt=0, le=3600)]
+_BodyBytes = Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)]
+DurationS = Annotated[
+    _Seconds, BeforeValidator(_duration_s, json_schema_input_type=_Seconds | _Duration)
+]
+BodyBytes = Annotated[
+    _BodyBytes, BeforeValidator(_size_bytes, json_schema_input_type=_BodyBytes | _Size)
+]
+_Texts = Text | Annotated[list[Text], Field(min_length=1)]
+OneOrMore = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_listed, json_schema_input_type=_Texts),
+    AfterValidator(_not_empty),
+]
+OneOrMoreTaskTypes = Annotated[
+    tuple[TaskType, ...],
+    BeforeValidator(
+        _listed, json_schema_input_type=TaskType | Annotated[list[TaskType], Field(min_length=1)]
+    ),
+    AfterValidator(_not_empty),
+]
+OneOrMoreFeatures = Annotated[
+    tuple[Feature, ...],
+    BeforeValidator(
+        _feature_list,
+        json_schema_input_type=Feature | Annotated[list[Feature], Field(min_length=1)],
+    ),
+    AfterValidator(_not_empty),
+]
+Capabilities = Annotated[
+    dict[Feature, bool],
+    BeforeValidator(_feature_names, json_schema_input_type=dict[Feature, bool]),
+]
 
 
 class Section(BaseModel):
@@ -107,12 +161,35 @@ class ProviderSection(Section):
     )
 
 
+class PriceSection(Section):
+    """US dollars per million tokens; what is absent costs as plain input or output does."""
+
+    input_per_m_tok: UsdPerMTok = Field(alias="inputPerMTok", description="Plain input.")
+    output_per_m_tok: UsdPerMTok = Field(alias="outputPerMTok", description="Plain output.")
+    cached_input_per_m_tok: UsdPerMTok | None = Field(
+        None, alias="cachedInputPerMTok", description="Input read from the provider's cache."
+    )
+    cache_write_per_m_tok: UsdPerMTok | None = Field(
+        None, alias="cacheWritePerMTok", description="Input written to the provider's cache."
+    )
+    reasoning_per_m_tok: UsdPerMTok | None = Field(
+        None, alias="reasoningPerMTok", description="Output that is thought, not shown."
+    )
+
+
+class LimitsSection(Section):
+    """What each target of a model may be asked in a minute."""
+
+    requests_per_minute: int | None = Field(None, gt=0, description="Requests, however large.")
+    tokens_per_minute: int | None = Field(None, gt=0, description="Input and output together.")
+
+
 class TargetSection(Section):
     provider: Text = Field(description="A provider of this file, or a preset's name.")
     upstream_model: Text | None = Field(
         None, description="What the provider calls the model; the model's own name if absent."
     )
-    weight: int = Field(1, ge=0, description="Share of traffic among this model's targets.")
+    weight: int = Field(1, ge=0, description="Share of traffic under `objective: weighted`.")
 
 
 class ModelSection(Section):
@@ -120,8 +197,16 @@ class ModelSection(Section):
         None, description="The places that run it, in order of preference."
     )
     context_window: int | None = Field(None, gt=0, description="Tokens, input and output.")
-    capabilities: dict[Feature, bool] = Field(
+    capabilities: Capabilities = Field(
         default_factory=dict, description="What it can do; what is absent is unknown."
+    )
+    family: Family | None = Field(None, description="Whose tokenizer it has, for estimates.")
+    quality: dict[TaskType, Share] = Field(
+        default_factory=dict, description="From 0 to 1, per task type; `default` for all others."
+    )
+    price: PriceSection | None = Field(None, description="The list price, if absent.")
+    limits: LimitsSection = Field(
+        default_factory=LimitsSection, description="What it may be asked in a minute; no limit."
     )
 
 
@@ -142,9 +227,18 @@ class MatchSection(Section):
     """All that are given must hold; a list means any of; `*` stands for any characters."""
 
     default: Literal[True] | None = Field(None, description="Matches every request.")
-    task_type: OneOrMore | None = Field(None, description="What kind of work is asked for.")
+    app: OneOrMore | None = Field(None, description="Which application asks.")
+    task_type: OneOrMoreTaskTypes | None = Field(
+        None, description="What kind of work is asked for."
+    )
     model: OneOrMore | None = Field(None, description="The model's name as requested.")
     input_tokens: TokensSection | None = Field(None, description="Estimated input tokens.")
+    output_tokens: TokensSection | None = Field(None, description="Estimated output tokens.")
+    streaming: bool | None = Field(None, description="Whether a stream is asked for.")
+    has: OneOrMoreFeatures | None = Field(None, description="What the request holds, any of.")
+    metadata: dict[Text, OneOrMore] | None = Field(
+        None, description="Fields of the payload's own `metadata`, all of them."
+    )
     headers: dict[Text, OneOrMore] | None = Field(None, description="Request headers, all of them.")
     path: OneOrMore | None = Field(None, description="The request's path without query.")
 
@@ -158,6 +252,27 @@ class MatchSection(Section):
         return self
 
 
+class QualityFloorSection(Section):
+    min: Share = Field(description="The model's `quality` for the request's task, at least.")
+
+
+class LatencyCeilingSection(Section):
+    max: float = Field(gt=0, description="Milliseconds to the end of the answer, as expected.")
+
+
+class CostCeilingSection(Section):
+    max: float = Field(gt=0, description="US dollars for one request, as expected.")
+
+
+class RequireSection(Section):
+    """What every target must meet, fallbacks included."""
+
+    quality: QualityFloorSection | None = Field(None, description="A floor, from 0 to 1.")
+    latency_ms: LatencyCeilingSection | None = Field(None, description="A ceiling, as expected.")
+    cost_usd: CostCeilingSection | None = Field(None, description="A ceiling, as expected.")
+    region: Text | None = Field(None, description="As the provider's `region` says it.")
+
+
 class RouteSection(Section):
     name: Text | None = Field(
         None, description="As decisions show it; `default` or `route-N` if absent."
@@ -165,8 +280,18 @@ class RouteSection(Section):
     match: MatchSection = Field(description="Which requests this route is for.")
     model: Text | None = Field(None, description="The model to use; short for one candidate.")
     candidates: OneOrMore | None = Field(None, description="Models to choose from, in order.")
-    fallback: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = Field(
-        (), description="Models to try when the first choice fails, in order."
+    fallback: Annotated[
+        tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])
+    ] = Field((), description="Models to try when the first choice fails, in order.")
+    objective: Literal["order", "cost", "latency", "weighted"] = Field(
+        "order", description="What the candidates are ranked by."
+    )
+    require: RequireSection = Field(
+        default_factory=RequireSection,
+        description="Floors, ceilings and the region that hold for all of its targets.",
+    )
+    unpriced: Literal["allow", "deny"] = Field(
+        "deny", description="Whether `objective: cost` may rank candidates without a price, last."
     )
 
     @model_validator(mode="after")
@@ -185,8 +310,19 @@ class HealthCheckSection(Section):
 
 
 class OverridesSection(Section):
-    allow: tuple[Literal["task"], ...] = Field(
-        ("task",), description="Which `x-router-*` request headers are honoured."
+    allow: tuple[
+        Literal["task", "model", "avoid", "max-cost-usd", "max-latency-ms", "no-fallback"], ...
+    ] = Field(("task",), description="Which `x-router-*` request headers are honoured.")
+
+
+class AppsSection(Section):
+    source: Text = Field(
+        "x-router-app",
+        alias="from",
+        description="The header that names the app, or `apiKey` for a hash of the client's key.",
+    )
+    allow: dict[Text, OneOrMore] = Field(
+        default_factory=dict, description="App → the models it may use; an app not named, any."
     )
 
 
@@ -205,19 +341,25 @@ class ServerSection(Section):
 class ConfigFile(Section):
     """A routing config."""
 
-    providers: dict[Text, ProviderSection] = Field(default_factory=dict)
-    models: dict[Text, ModelSection] = Field(default_factory=dict)
+    providers: dict[Text, ProviderSection] = Field(
+        default_factory=dict, description="Where models run; presets need not be named here."
+    )
+    models: dict[Text, ModelSection] = Field(
+        default_factory=dict, description="What is known of models, over the built-in catalog."
+    )
     routes: tuple[RouteSection, ...] = Field(
         description="Tried in order; the first that matches decides."
     )
     aliases: dict[Text, Text] = Field(
         default_factory=dict, description="Other names that clients may ask for: alias → model."
     )
-    health_check: HealthCheckSection = Field(default_factory=HealthCheckSection)
+    health_check: HealthCheckSection = Field(
+        default_factory=HealthCheckSection, description="When a failing provider is left out."
+    )
     max_attempts: int = Field(3, ge=1, le=10, description="Targets tried for one request.")
     first_byte_timeout: DurationS = Field(30.0, description="Default of the providers'.")
-    body_bytes_max: SizeBytes = Field(
-        32 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024, description="Larger requests get a 413."
+    body_bytes_max: BodyBytes = Field(
+        32 * 1024 * 1024, description="Larger requests get a 413; a number of bytes, or `32MiB`."
     )
     requested_model: Literal["honour", "ignore"] = Field(
         "honour", description="Whether a configured model that a client names is used."
@@ -225,5 +367,13 @@ class ConfigFile(Section):
     unknown_capability: Literal["allow", "deny"] = Field(
         "deny", description="Whether a model may be used for what it is not known to do."
     )
-    overrides: OverridesSection = Field(default_factory=OverridesSection)
-    server: ServerSection = Field(default_factory=ServerSection)
+    overrides: OverridesSection = Field(
+        default_factory=OverridesSection, description="What clients may ask for in headers."
+    )
+    apps: AppsSection = Field(
+        default_factory=AppsSection,
+        description="Which application asks, and which models it may use.",
+    )
+    server: ServerSection = Field(
+        default_factory=ServerSection, description="How the router itself runs."
+    )

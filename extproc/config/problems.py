@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+Location = tuple[str | int, ...]
+"""Where something stands in a file: keys and positions, from the top."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -45,8 +48,14 @@ def path_of(location: Iterable[str | int]) -> str:
     return path
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A remedy for a misspelt name: the one it resembles, else all that exist."""
+def nearest(name: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
+    """A remedy for a misspelt name: the one it resembles, else all of `known`.
+
+    `also` may be resembled but is not listed. Case makes no difference to what is alike.
+    """
     names = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(names) or 'none'}"
+    spelt = {other.lower(): other for other in (*also, *names)}
+    close = get_close_matches(name.lower(), sorted(spelt), n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {spelt[close[0]]}?"
+    return f"known here: {', '.join(names) or 'none'}"

@@ -12,12 +12,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from extproc.config.file import ConfigFile, Section
-from extproc.config.problems import ConfigError, Problem, nearest, path_of
+from extproc.config.problems import ConfigError, Location, Problem, nearest, path_of
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-Location = tuple[str | int, ...]
+# A brace ends a plain value inside `{…}`, so while YAML is read, those of references are others.
+_VEILED: Final = re.compile("\\$\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
 
 
 def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
@@ -34,7 +35,8 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
         raise ConfigError([Problem("", "larger than 4 MiB", "split what is not routing out")])
     problems: list[Problem] = []
     try:
-        tree = _resolved(_parsed(text), env, (), problems)
+        veiled = _REFERENCE.sub("$\ue000\\1\ue001", text)
+        tree = _resolved(parsed(veiled), env, (), problems)
     except RecursionError:
         raise ConfigError(
             [Problem("", "holds itself", "write out what the alias stands for")]
@@ -55,10 +57,12 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
             [Problem("", "holds a value that JSON has no word for", "quote dates and keys")]
         ) from None
     except ValidationError as error:
-        raise ConfigError(map(_problem, error.errors(include_url=False))) from None
+        raise ConfigError(
+            problem_of(detail, ConfigFile) for detail in error.errors(include_url=False)
+        ) from None
 
 
-def _parsed(text: str) -> object:
+def parsed(text: str) -> object:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
@@ -78,20 +82,28 @@ def _resolved(
     match node:
         case dict():
             return {
-                key: _resolved(value, env, (*at, str(key)), problems) for key, value in node.items()
+                _unveiled(key) if isinstance(key, str) else key: _resolved(
+                    value, env, (*at, str(key)), problems
+                )
+                for key, value in node.items()
             }
         case list():
             return [_resolved(item, env, (*at, i), problems) for i, item in enumerate(node)]
         case str():
-            missing = [name for name in _REFERENCE.findall(node) if name not in env]
+            text = _unveiled(node)
+            missing = [name for name in _REFERENCE.findall(text) if name not in env]
             if not missing:
-                return _REFERENCE.sub(lambda found: env[found[1]], node)
+                return _REFERENCE.sub(lambda found: env[found[1]], text)
             if at[-1:] in {("apiKey",), ("api_key",)}:
                 return None
             problems.append(
                 Problem(path_of(at), f"{missing[0]} is not set", "set it in the environment")
             )
     return node
+
+
+def _unveiled(text: str) -> str:
+    return _VEILED.sub(r"${\1}", text)
 
 
 def _both_spellings(node: object, section: type[Section], at: Location) -> Iterator[Problem]:
@@ -118,14 +130,25 @@ def _both_spellings(node: object, section: type[Section], at: Location) -> Itera
             yield from _both_spellings(value, inner, here)
 
 
-def _problem(error: Any) -> Problem:  # noqa: ANN401  pydantic's ErrorDetails
+def problem_of(
+    error: Any,  # noqa: ANN401  pydantic's ErrorDetails
+    section: type[Section],
+    hidden: Location = (),
+) -> Problem:
+    """What pydantic found, in words; `hidden` is the head of its paths that no file holds."""
     location: Location = error["loc"]
-    path = path_of(location)
+    if location[-1:] == ("[key]",):  # pydantic's word for what is wrong with a key itself
+        location = location[:-1]
+    path = path_of(location[len(hidden) :])
     match error["type"]:
         case "extra_forbidden":
-            return Problem(path, "unknown key", nearest(str(location[-1]), _keys_at(location[:-1])))
+            known = _keys_at(section, location[:-1])
+            return Problem(path, "unknown key", nearest(str(location[-1]), known))
         case "missing":
             return Problem(path, "missing", "it is required")
+        case "string_pattern_mismatch":
+            what = "use up to 64 letters, digits, `.`, `_` and `-`"
+            return Problem(path, "not a task type", what)
         case "value_error":
             return Problem(path, "not right", str(error["ctx"]["error"]))
         case "literal_error" | "enum":
@@ -134,9 +157,8 @@ def _problem(error: Any) -> Problem:  # noqa: ANN401  pydantic's ErrorDetails
             return Problem(path, "not right", error["msg"][0].lower() + error["msg"][1:])
 
 
-def _keys_at(location: Location) -> list[str]:
-    """The keys that the section at `location` knows, as they are written."""
-    section: Any = ConfigFile
+def _keys_at(section: Any, location: Location) -> list[str]:  # noqa: ANN401  a class of any kind
+    """The keys that the section at `location` below `section` knows, as they are written."""
     for part in location:
         fields = _fields(section)
         annotation = fields[str(part)].annotation if str(part) in fields else section

@@ -1,0 +1,185 @@
+"""Providers of the file → where each is and how it takes its key; the keys go beside them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from extproc.config.file import ProviderSection
+from extproc.config.presets import PRESETS, Preset
+from extproc.config.problems import Location, nearest
+from extproc.config.run import NAME, Compilation
+from extproc.snapshot import Passthrough
+from extproc.vocabulary import Provider, ProviderName
+
+_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+# What the data plane sets for every attempt: a provider's own would be scrubbed from all others.
+_OWN_HEADERS: Final = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-request-id",
+}
+_OWN_PREFIXES: Final = (":", "x-envoy-", "x-router-", "x-llm-")
+
+
+def provider_of(run: Compilation, name: str, location: Location) -> Provider | None:
+    """The provider called `name`, declared in the file or implied by a preset of that name.
+
+    None where that is not possible; what is wrong is said once, however often it is named.
+    """
+    known = ProviderName(name)
+    if known not in run.providers:
+        section = run.file.providers.get(name)
+        if section is None and name not in PRESETS:
+            remedy = nearest(name, [*run.file.providers, *PRESETS])
+            run.problem(location, f"no provider is called {name}", remedy)
+            return None
+        if not NAME.fullmatch(name):
+            run.problem(location, "not a provider name", "use letters, digits, `.`, `_` and `-`")
+            return None
+        run.providers[known] = _new_provider(run, known, section or ProviderSection(), location)
+    return run.providers[known]
+
+
+def _new_provider(
+    run: Compilation, name: ProviderName, section: ProviderSection, location: Location
+) -> Provider | None:
+    preset = _preset(run, name, section, location)
+    if preset is None:
+        return None
+    where = _base_url(run, name, section, preset, (*location, "baseUrl"))
+    if where is None:
+        return None
+    return Provider(
+        name=name,
+        host=where.host,
+        port=where.port,
+        tls=where.tls,
+        base_path=where.base_path,
+        credential_header=preset.credential_header,
+        credential_prefix=preset.credential_prefix,
+        has_credential=_key(run, name, section, preset) is not None,
+        headers=_headers(run, section, (*location, "headers")),
+        first_byte_timeout_s=section.first_byte_timeout,
+        region=section.region,
+    )
+
+
+def _preset(
+    run: Compilation, name: ProviderName, section: ProviderSection, location: Location
+) -> Preset | None:
+    wanted = section.preset or (name if name in PRESETS else None)
+    if wanted is None:
+        return Preset(None, (), key_required=False)
+    if wanted not in PRESETS:
+        remedy = nearest(wanted, PRESETS)
+        run.problem((*location, "preset"), f"no preset is called {wanted}", remedy)
+        return None
+    return PRESETS[wanted]
+
+
+def _base_url(
+    run: Compilation,
+    name: ProviderName,
+    section: ProviderSection,
+    preset: Preset,
+    location: Location,
+) -> Passthrough | None:
+    written = run.base_urls.get(name) or section.base_url or preset.base_url
+    if written is None:
+        example = preset.base_url_example or "https://api.example.com/v1"
+        run.problem(location, "missing", f"write it, such as {example}")
+        return None
+    return origin_of(run, written, location)
+
+
+def _headers(run: Compilation, section: ProviderSection, location: Location) -> Mapping[str, str]:
+    for header, value in section.headers.items():
+        at = (*location, header)
+        if not _HEADER_NAME.fullmatch(header):
+            run.problem(at, "not a header name", "use letters, digits and `-`")
+        elif header.lower() in _OWN_HEADERS or header.lower().startswith(_OWN_PREFIXES):
+            run.problem(at, "is set by Envoy or by the client", "leave it out")
+        if not value.isascii() or not value.isprintable():
+            run.problem(at, "holds characters that a header can't", "use printable ASCII")
+    return MappingProxyType({name.lower(): value for name, value in section.headers.items()})
+
+
+def _key(
+    run: Compilation, name: ProviderName, section: ProviderSection, preset: Preset
+) -> str | None:
+    """The provider's key; where one is wanted and there is none, that is noted."""
+    if "api_key" in section.model_fields_set:
+        key = section.api_key.get_secret_value() if section.api_key else ""
+        where = "the variable in apiKey"
+        wanted = True
+    else:
+        key = next((run.env[k] for k in preset.key_names if run.env.get(k)), "")
+        where = " or ".join(preset.key_names)
+        # A plain-text address is one's own: a real provider would not be given a key over it.
+        wanted = preset.key_required and not (section.base_url or "").startswith("http://")
+    if not key:
+        if wanted:
+            run.missing_keys[name] = where
+        return None
+    if not key.isascii() or not key.isprintable() or key.strip() != key:
+        location = ("providers", name, "apiKey")
+        run.problem(location, "holds characters that a header can't", "check for stray line ends")
+        return None
+    run.keys[name] = key
+    return key
+
+
+def origin_of(run: Compilation, written: str, location: Location) -> Passthrough | None:
+    """Where a base URL points. Its text never enters a message: it may hold a password."""
+    what = _wrong_with(written)
+    if what:
+        run.problem(location, what, "write a URL such as https://api.example.com/v1")
+        return None
+    url = urlsplit(written)
+    tls = url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    return Passthrough(url.hostname or "", port, tls, url.path.rstrip("/"))
+
+
+def _wrong_with(written: str) -> str | None:
+    try:
+        url = urlsplit(written)
+        port = url.port
+    except ValueError:
+        return "not a URL"
+    host = url.hostname or ""
+    if url.scheme not in {"http", "https"} or not (_HOST.fullmatch(host) or _is_ip(host)):
+        return "not an http:// or https:// URL with a host"
+    if url.username or url.password or url.query or url.fragment:
+        return "holds more than scheme, host, port and path"
+    if port == 0:
+        return "0 is not a port"
+    if not url.path.isascii() or not url.path.isprintable() or " " in url.path:
+        return "its path holds characters that must be escaped"
+    return None
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

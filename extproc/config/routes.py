@@ -1,0 +1,224 @@
+"""Routes of the file → routes over targets, checked for what would surprise at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
+
+from extproc.config.file import MatchSection, RouteSection, TokensSection
+from extproc.config.models import targets_of, targets_of_all
+from extproc.config.problems import Location
+from extproc.config.run import Compilation, Fact
+from extproc.policy.eligibility import quality_of
+from extproc.policy.match import any_of
+from extproc.policy.overrides import PREFIX
+from extproc.snapshot import Match, Objective, Requirements, Route, TokenRange
+from extproc.vocabulary import APP_HEADER, Target
+
+
+def route_of(run: Compilation, index: int) -> Route:
+    section = run.file.routes[index]
+    location = ("routes", index)
+    is_default = section.match.default is True
+    name = section.name or ("default" if is_default else f"route-{index + 1}")
+    if section.model is not None:
+        candidates = targets_of(run, section.model, (*location, "model"))
+    else:
+        candidates = targets_of_all(run, section.candidates or (), (*location, "candidates"))
+    fallback = targets_of_all(run, section.fallback, (*location, "fallback"))
+    names = [header.lower() for header in section.match.headers or {}]
+    if len(set(names)) < len(names):
+        twice = (*location, "match", "headers")
+        run.problem(twice, "names one header twice", "case makes no difference; keep one")
+    first = {target.id for target in candidates}
+    route = Route(
+        name=name,
+        match=_match(section.match),
+        candidates=candidates,
+        fallback=tuple(target for target in fallback if target.id not in first),
+        objective=Objective(section.objective),
+        require=_requirements(section),
+    )
+    _check_objective(run, route, section, location)
+    return route
+
+
+def _requirements(section: RouteSection) -> Requirements:
+    require = section.require
+    return Requirements(
+        quality_min=require.quality.min if require.quality else None,
+        latency_ms_max=require.latency_ms.max if require.latency_ms else None,
+        cost_usd_max=require.cost_usd.max if require.cost_usd else None,
+        region=require.region,
+    )
+
+
+def _check_objective(
+    run: Compilation, route: Route, section: RouteSection, location: Location
+) -> None:
+    if route.objective is Objective.COST and section.unpriced == "deny":
+        for target in route.candidates:
+            if not target.prices:
+                remedy = f"write models.{target.model.name}.price, or `unpriced: allow` here"
+                run.problem(location, f"{target.id} has no price to rank it by", remedy)
+    weights = [target.weight for target in route.candidates]
+    if route.objective is Objective.WEIGHTED and weights and not any(weights):
+        run.problem(location, "its candidates' weights sum to nothing", "give one a weight above 0")
+
+
+def _match(section: MatchSection) -> Match:
+    return Match(
+        default=section.default is True,
+        apps=section.app or (),
+        task_types=section.task_type or (),
+        requested_models=section.model or (),
+        input_tokens=_range(section.input_tokens),
+        output_tokens=_range(section.output_tokens),
+        streaming=section.streaming,
+        has=frozenset(section.has or ()),
+        metadata=MappingProxyType(section.metadata or {}),
+        headers=MappingProxyType({k.lower(): v for k, v in (section.headers or {}).items()}),
+        paths=section.path or (),
+    )
+
+
+def _range(section: TokensSection | None) -> TokenRange | None:
+    return TokenRange(section.min, section.max) if section else None
+
+
+def check_reachable(run: Compilation, routes: tuple[Route, ...]) -> None:
+    """A route that earlier ones take every request from, and targets that serve none of its own."""
+    regions = {section.region for section in run.file.providers.values()}
+    for index, route in enumerate(routes):
+        location = ("routes", index)
+        earlier = [r.match for r in routes[:index] if not r.match.default]
+        # The catch-all must be there even where nothing is left for it.
+        if not route.match.default and all(_is_taken(m, earlier) for m in _parts(route.match)):
+            remedy = "move it before them, or drop it"
+            run.problem(location, "earlier routes match all that it does", remedy)
+        _check_headers(run, route.match, (*location, "match", "headers"))
+        region = route.require.region
+        if region and region not in regions and run.file.unknown_capability == "deny":
+            at = (*location, "require", "region")
+            run.problem(at, f"no provider's region is {region}", "write it at a provider")
+            continue
+        _check_servable(run, index, route)
+
+
+def _check_headers(run: Compilation, match: Match, location: Location) -> None:
+    allowed = {APP_HEADER, *(PREFIX + name for name in run.file.overrides.allow)}
+    for header in match.headers:
+        if header.startswith(PREFIX) and header not in allowed:
+            remedy = "allow it in overrides.allow, or name another header"
+            run.problem((*location, header), "is dropped, so no request has it", remedy)
+
+
+def _check_servable(run: Compilation, index: int, route: Route) -> None:
+    """What a target can't do for certain is a mistake; so is a fallback that `require` rules out.
+
+    A candidate may be ruled out while another is left: that is what floors are for.
+    """
+    key = "model" if run.file.routes[index].model else "candidates"
+    ruled_out = {target.id: _ruled_out(run, route, target) for target in route.candidates}
+    none_left = all(ruled_out.values())
+    for at, targets in ((key, route.candidates), ("fallback", route.fallback)):
+        for target in targets:
+            why = _unable(run, route, target)
+            if why is None and (none_left or at == "fallback"):
+                why = _ruled_out(run, route, target)
+            if why:
+                what = f"{target.id} can never serve what this route matches: {why}"
+                run.problem(("routes", index, at), what, "name another, or match less")
+    for target in (*route.candidates, *route.fallback):
+        why = _ruled_out(run, route, target) or _unplaced(run, route, target)
+        if why:
+            run.facts.append(Fact(route.name, f"{target.id} is never chosen", why))
+
+
+def _parts(match: Match) -> Iterator[Match]:
+    """Matches that together are `match`, each of one task type and one way of answering."""
+    ways = (True, False) if match.streaming is None else (match.streaming,)
+    for streaming in ways:
+        part = replace(match, streaming=streaming)
+        yield from [replace(part, task_types=(task,)) for task in match.task_types] or [part]
+
+
+def _is_taken(match: Match, earlier: list[Match]) -> bool:
+    """Whether every request that `match` fits, one of `earlier` fits too.
+
+    Ranges of input tokens may do so together; any other condition must be covered by one route.
+    """
+    ranges = [e.input_tokens for e in earlier if _covers(replace(e, input_tokens=None), match)]
+    wanted = match.input_tokens or TokenRange()
+    position, end = wanted.min or 0, wanted.max
+    for taken in sorted((r or TokenRange() for r in ranges), key=lambda r: r.min or 0):
+        if (taken.min or 0) > position:
+            return False
+        if taken.max is None or (end is not None and taken.max >= end):
+            return True
+        position = max(position, taken.max + 1)
+    return False
+
+
+def _covers(wide: Match, narrow: Match) -> bool:
+    """Whether each condition of `wide` follows from those of `narrow`."""
+    return (
+        _any_covers(wide.apps, narrow.apps)
+        and (not wide.task_types or _names_only(narrow.task_types, wide.task_types))
+        and _any_covers(wide.requested_models, narrow.requested_models)
+        and _any_covers(wide.paths, narrow.paths)
+        and (wide.streaming is None or wide.streaming == narrow.streaming)
+        and (not wide.has or (bool(narrow.has) and narrow.has <= wide.has))
+        and _range_covers(wide.output_tokens or TokenRange(), narrow.output_tokens or TokenRange())
+        and all(_any_covers(v, narrow.headers.get(k, ())) for k, v in wide.headers.items())
+        and all(_any_covers(v, narrow.metadata.get(k, ())) for k, v in wide.metadata.items())
+    )
+
+
+def _names_only(narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
+    return bool(narrow) and set(narrow) <= set(wide)
+
+
+def _range_covers(wide: TokenRange, narrow: TokenRange) -> bool:
+    return (wide.min or 0) <= (narrow.min or 0) and (
+        wide.max is None or (narrow.max is not None and narrow.max <= wide.max)
+    )
+
+
+def _any_covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
+    """A pattern covers another if it fits the other's text: a `*` of it takes up the other's."""
+    return not wide or (bool(narrow) and all(any_of(wide, pattern) for pattern in narrow))
+
+
+def _unable(run: Compilation, route: Route, target: Target) -> str | None:
+    """Why `target` can't do what the route matches."""
+    unknown = run.file.unknown_capability == "allow"
+    model, match = target.model, route.match
+    if match.has and not any(model.capabilities.get(f, unknown) for f in match.has):
+        return f"it has no {' or '.join(sorted(match.has))}"
+    tokens_min = match.input_tokens.min if match.input_tokens else None
+    if tokens_min and model.context_window and tokens_min > model.context_window:
+        return f"its window is {model.context_window} tokens"
+    return None
+
+
+def _ruled_out(run: Compilation, route: Route, target: Target) -> str | None:
+    """Why `require` leaves `target` out whatever the request, going by what is known of it."""
+    unknown = run.file.unknown_capability == "allow"
+    region = target.provider.region
+    if route.require.region and region and region != route.require.region:
+        return f"its region is {region}"
+    floor = route.require.quality_min
+    if floor is None:
+        return None
+    quality = target.model.quality
+    found = [quality_of(quality, task) for task in route.match.task_types or quality or ("",)]
+    if any((q is None and unknown) or (q is not None and q >= floor) for q in found):
+        return None
+    return f"its quality is below {floor:g}" if any(found) else "its quality is unknown"
+
+
+def _unplaced(run: Compilation, route: Route, target: Target) -> str | None:
+    where_matters = route.require.region and run.file.unknown_capability == "deny"
+    return "its region is unknown" if where_matters and not target.provider.region else None

@@ -1,0 +1,132 @@
+"""What `explain`, `test` and `diff` are told of the world: state files and routing test cases."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from extproc.config.file import Section, Share, Text
+from extproc.config.problems import ConfigError, Problem
+from extproc.config.reading import parsed, problem_of
+from extproc.state.view import Breaker, TargetView, View
+from extproc.text.tokens import Calibration, Family, Output
+from extproc.vocabulary import Reason, TargetId
+
+_S = TypeVar("_S", bound=Section)
+
+
+class TargetStateSection(Section):
+    """One target as last seen; what is absent has not been seen."""
+
+    breaker: Breaker = Breaker.CLOSED
+    probing: bool = False
+    not_before: float = Field(0.0, description="Unix seconds.")
+    requests_left: float | None = Field(None, description="Of this minute.")
+    tokens_left: float | None = Field(None, description="Of this minute.")
+    ttfb_ms: float | None = Field(None, ge=0)
+    ms_per_token: float | None = Field(None, ge=0)
+    spiking: bool = False
+    cached_share: Share = 0.0
+
+
+class StateSection(Section):
+    """What the world looks like: targets by id, and what was learned of estimates."""
+
+    targets: dict[Text, TargetStateSection] = Field(default_factory=dict)
+    calibration: dict[Family, float] = Field(
+        default_factory=dict, description="Family → what its estimates are multiplied with."
+    )
+    output_tokens: dict[Text, float] = Field(
+        default_factory=dict, description="Task type → what its answers have taken."
+    )
+
+    def view(self) -> View:
+        return View(
+            targets=MappingProxyType(
+                {
+                    TargetId(name): TargetView(**dict(section))
+                    for name, section in self.targets.items()
+                }
+            ),
+            calibration={f: Calibration(ratio) for f, ratio in self.calibration.items()},
+            output={task: Output(tokens) for task, tokens in self.output_tokens.items()},
+        )
+
+
+class ExpectSection(Section):
+    """What must come out; what is absent is not looked at."""
+
+    route: Text | None = None
+    task: Text | None = None
+    model: Text | None = Field(None, description="The first target's model.")
+    target: Text | None = Field(None, description="The first target.")
+    chain: tuple[Text, ...] | None = None
+    rejected: dict[Text, Reason] = Field(default_factory=dict, description="Target → reason.")
+    refusal: Text | None = Field(None, description="The refusal's kind.")
+    status: int | None = Field(None, description="The refusal's HTTP status.")
+
+
+def _as_mapping(value: object) -> object:
+    return {} if value is None else value
+
+
+class CaseSection(Section):
+    """One routing test: a request, the world around it, and what must come out."""
+
+    name: Text
+    request: dict[Text, Any] = Field(
+        description="A payload, or an object of path, headers and body."
+    )
+    headers: dict[Text, str] = Field(default_factory=dict)
+    state: Annotated[StateSection, BeforeValidator(_as_mapping)] = Field(
+        default_factory=StateSection
+    )
+    expect: ExpectSection
+
+
+class _Cases(Section):
+    cases: tuple[CaseSection, ...]
+
+
+def read_state(path: Path) -> View:
+    """Raises `ConfigError`."""
+    return _validated(StateSection, _tree(path), ()).view()
+
+
+def read_cases(path: Path) -> tuple[CaseSection, ...]:
+    """Raises `ConfigError`, also when two cases have one name."""
+    tree = _tree(path)
+    if not isinstance(tree, list):
+        raise ConfigError([Problem(str(path), "not a list", "write a list of cases")])
+    cases = _validated(_Cases, {"cases": tree}, ("cases",)).cases
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError([Problem(name, "names two cases", "give each its own name")])
+    return cases
+
+
+def _tree(path: Path) -> object:
+    try:
+        return parsed(path.read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+        raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
+
+
+def _validated(section: type[_S], tree: object, hidden: tuple[str, ...]) -> _S:
+    try:
+        return section.model_validate_json(json.dumps(tree))
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            what = "holds a value that JSON has no word for"
+            raise ConfigError([Problem("", what, "quote dates and keys")]) from None
+        raise ConfigError(
+            problem_of(detail, section, hidden) for detail in error.errors(include_url=False)
+        ) from None
