@@ -1,10 +1,12 @@
-"""`extproc check`, `envoy` and the words around them: what is printed where, what is returned."""
+"""Each command that ends by itself: what is printed where, what is returned, the same twice."""
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from configs import CATCH_ALL, KEYS, SEED_FILE
 from extproc import __version__
 from extproc.command_line import main
 from extproc.wire.ext_proc import CHAIN_NAMESPACE, PLAN_NAMESPACE
+
+EXAMPLES = SEED_FILE.parent
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +32,13 @@ def write(tmp_path: Path) -> "Writing":
 
 
 class Writing:
-    """Configs on disk."""
+    """Configs and other files on disk."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def __call__(self, text: str) -> str:
-        path = self._directory / "config.yaml"
+    def __call__(self, text: str, name: str = "config.yaml") -> str:
+        path = self._directory / name
         path.write_text(text, "utf-8")
         return str(path)
 
@@ -56,18 +60,40 @@ class Said:
 def test_check_says_ok_and_how_much_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     said = Said(capsys, "check", str(SEED_FILE))
     assert (said.status, said.err) == (0, "")
-    assert said.out.startswith(f"{SEED_FILE}: ok, 4 routes over 6 targets, sha256:")
-    assert said.out.count("\n") == 1
+    first, *facts = said.out.splitlines()
+    assert first.startswith(f"{SEED_FILE}: ok, 4 routes over 6 targets, sha256:")
+    assert all(fact.startswith("  ") for fact in facts)
+
+
+def test_check_says_where_each_number_of_a_model_comes_from(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    own = "{contextWindow: 9000, quality: {chat: 0.5}, price: {inputPerMTok: 1, outputPerMTok: 2}}"
+    models = f"models: {{gpt-4o-mini: {own}}}\n"
+    routes = "routes: [{match: {default: true}, model: gpt-4o, fallback: gpt-4o-mini}]"
+    facts = Said(capsys, "check", write(models + routes)).out.splitlines()[1:]
+    listed = f"(genai-prices {version('genai-prices')}"
+    assert f"  gpt-4o: contextWindow 128000 {listed})" in facts
+    assert f"  openai/gpt-4o: price $2.5 in, $10 out per million tokens {listed}: gpt-4o)" in facts
+    (quality,) = (fact for fact in facts if fact.startswith("  gpt-4o: quality"))
+    scored = 'whatmodel.sh, "GPT-4o (2024-08-06)", score 58.0'
+    assert quality == f"  gpt-4o: quality default 0.6 ({scored})"
+    able = r"  gpt-4o: capabilities vision yes, .*audio no, .* \(catalog: .*, 20\d\d-\d\d-\d\d\)"
+    assert any(re.fullmatch(able, fact) for fact in facts)
+    assert "  gpt-4o-mini: contextWindow 9000 (this file)" in facts
+    assert "  gpt-4o-mini: quality chat 0.5 (this file)" in facts
+    mini = "  openai/gpt-4o-mini: price $1 in, $2 out per million tokens (this file)"
+    assert mini in facts
 
 
 def test_check_tells_each_error_on_its_line_and_returns_1(
     capsys: pytest.CaptureFixture[str], write: Writing
 ) -> None:
-    routes = "routes: [{match: {taskType: a}, model: gpt-4, fallback: [gpt-4o, nope]}]"
+    routes = "routes: [{match: {taskType: a}, model: gpt-4oo, fallback: [gpt-4o, nope]}]"
     said = Said(capsys, "check", write(routes))
     assert (said.status, said.out) == (1, "")
     first, second, third = said.err.splitlines()
-    assert first == "routes[0].model: no model is called gpt-4; did you mean gpt-4o?"
+    assert first == "routes[0].model: no model is called gpt-4oo; did you mean gpt-4o?"
     assert second.startswith("routes[0].fallback[1]: no model is called nope; known here: ")
     assert third == "routes: no catch-all; end with a route that matches `default: true`"
 
@@ -111,6 +137,421 @@ def test_check_prints_no_secret(capsys: pytest.CaptureFixture[str], write: Writi
     for section in (f"{{apiKey: {canary}}}", f"{{apiKey: [{canary}]}}", f"{{key: {canary}}}"):
         said = Said(capsys, "check", write(f"providers: {{openai: {section}}}" + CATCH_ALL))
         assert canary not in said.out + said.err
+
+
+@pytest.mark.parametrize("name", ["seed", "full"])
+def test_check_finds_nothing_wrong_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("OPENAI_EU_KEY", "TOGETHER_API_KEY"):
+        monkeypatch.setenv(key, "k")
+    said = Said(capsys, "check", str(EXAMPLES / f"{name}.yaml"))
+    assert (said.status, said.err) == (0, "")
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m extproc check {SEED_FILE} | head -c 0; echo ${{PIPESTATUS[0]}}"
+    shell = ["bash", "-c", command]
+    said = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+
+
+# explain
+
+REQUEST: dict[str, object] = {
+    "messages": [{"role": "user", "content": "Write a Python function that adds."}]
+}
+HELLO: dict[str, object] = {"messages": [{"role": "user", "content": "Hello"}]}
+STATE = """
+targets:
+  anthropic/claude-sonnet-4: { breaker: open }
+  openai/gpt-4o: { ttfbMs: 310, msPerToken: 2 }
+"""
+TABLE = """\
+request   task chat (header), about 8 tokens in, 250 out, app shop
+route     default
+
+     target                          cost  latency  verdict
+  1  openai/gpt-4o              $0.002520   810 ms  first
+  -  anthropic/claude-sonnet-4  $0.003774   unseen  breaker_open: \
+too many of its answers were errors
+
+chain     openai/gpt-4o
+why       a fallback of route default: none of its first choices can serve now
+"""
+REFUSED = """\
+request   task chat (header), about 8 tokens in, 250 out
+asked for gpt-17
+route     default
+refused   404 model_not_found: The model `gpt-17` does not exist here. \
+Leave it out, or name one of: \
+"""
+
+
+@pytest.fixture
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*KEYS, "OPENAI_EU_KEY", "TOGETHER_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_explain_shows_at_a_glance_who_could_serve_and_who_will(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    headers = {"X-Router-Task": "chat", "X-Router-App": "shop"}
+    request = write(json.dumps({"headers": headers, "body": HELLO}), "request.json")
+    state = write(STATE, "state.yaml")
+    command = ("explain", str(SEED_FILE), request, "--state", state)
+    first, second = Said(capsys, *command), Said(capsys, *command)
+    assert (first.status, first.err) == (0, "")
+    assert first.out == TABLE
+    assert second.out == first.out
+
+
+def test_explain_says_why_a_request_is_refused(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    headers = {"x-router-task": "chat"}
+    request = {"headers": headers, "body": HELLO | {"model": "gpt-17"}}
+    said = Said(capsys, "explain", str(SEED_FILE), write(json.dumps(request), "request.json"))
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(REFUSED.rstrip("\n"))
+
+
+RECORD_KEYS = [
+    *("id", "time", "config", "app", "route", "requested_model", "task", "estimate", "chain"),
+    *("rejected", "why", "decide_us"),
+]
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_explain_as_json_is_the_record_of_the_decision(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    body = HELLO | {"metadata": {"task_type": "chat"}}
+    request, state = write(json.dumps(body), "request.json"), write(STATE, "state.yaml")
+    command = ("explain", str(SEED_FILE), request, "--json", "--state", state)
+    said = Said(capsys, *command)
+    assert (said.status, said.err) == (0, "")
+    record = json.loads(said.out)
+    assert list(record) == RECORD_KEYS
+    assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{26}", record.pop("id"))
+    assert record.pop("config").startswith("sha256:")
+    assert record == {
+        "time": "2026-01-01T00:00:00Z",
+        "app": None,
+        "route": "default",
+        "requested_model": None,
+        "task": {"type": "chat", "source": "metadata", "confidence": None},
+        "estimate": {"input_tokens": 8, "output_tokens": 250},
+        "chain": [
+            {
+                "target": "openai/gpt-4o",
+                "provider": "openai",
+                "model": "gpt-4o",
+                "upstream_model": "gpt-4o",
+                "expected_cost_usd": 0.00252,
+            }
+        ],
+        "rejected": [
+            {
+                "target": "anthropic/claude-sonnet-4",
+                "reason": "breaker_open",
+                "detail": "too many of its answers were errors",
+            }
+        ],
+        "why": "a fallback of route default: none of its first choices can serve now",
+        "decide_us": None,
+    }
+    assert Said(capsys, *command).out == said.out
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status", "kind"),
+    [
+        ("", 400, "invalid_request"),
+        ("[1", 400, "invalid_request"),
+        ("[]", 400, "invalid_request"),
+        ("{}", 400, "invalid_request"),
+        ('{"messages": []}', 400, "invalid_request"),
+        ('{"body": 7}', 400, "invalid_request"),
+        ('{"path": "/v1/embeddings", "body": {"messages": []}}', 404, "not_found"),
+        (json.dumps(HELLO | {"model": "gpt-17"}), 404, "unknown_model"),
+        (json.dumps(HELLO | {"max_tokens": 10**9}), 422, "no_eligible_target"),
+    ],
+)
+def test_a_refused_request_is_a_record_too(
+    request_text: str, status: int, kind: str, capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    path = write(request_text, "request.json")
+    said = Said(capsys, "explain", str(SEED_FILE), path, "--json")
+    assert (said.status, said.err) == (0, "")
+    record = json.loads(said.out)
+    assert list(record) == [*RECORD_KEYS, "refusal"]
+    assert record["chain"] == []
+    assert set(record["refusal"]) == {"kind", "status", "message"}
+    assert (record["refusal"]["kind"], record["refusal"]["status"]) == (kind, status)
+    assert record["refusal"]["message"] == record["why"]
+    assert Said(capsys, "explain", str(SEED_FILE), path).status == 0
+
+
+def test_explain_takes_a_request_a_line_and_gives_a_record_a_line(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    wrapped = {"path": "/v1/chat/completions?api-version=1", "body": REQUEST}
+    lines = [json.dumps(HELLO), "", json.dumps(wrapped), "not JSON"]
+    command = ("explain", str(SEED_FILE), "--jsonl", write("\n".join(lines), "requests.jsonl"))
+    said = Said(capsys, *command)
+    assert (said.status, said.err) == (0, "")
+    records = [json.loads(line) for line in said.out.splitlines()]
+    assert [record["route"] for record in records] == ["default", "route-2", None]
+    assert records[2]["refusal"]["status"] == 400
+    assert len({record["id"] for record in records}) == 3
+    assert Said(capsys, *command).out == said.out
+
+
+def test_explain_reads_standard_input(write: Writing) -> None:
+    command = [sys.executable, "-m", "extproc", "explain", str(SEED_FILE), "--json"]
+    piped, lines = (
+        subprocess.run([*command, *words], input=text, capture_output=True, text=True, check=True)
+        for words, text in ((["-"], json.dumps(HELLO)), (["--jsonl", "-"], json.dumps(HELLO)))
+    )
+    assert json.loads(piped.stdout) == json.loads(lines.stdout)
+
+
+def test_chance_is_the_seed_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    batch = {"headers": {"x-tier": "batch"}, "body": HELLO}
+    requests = write("\n".join([json.dumps(batch)] * 400), "requests.jsonl")
+
+    def first_targets(seed: str) -> list[str]:
+        command = ("explain", str(EXAMPLES / "full.yaml"), "--jsonl", requests, "--seed", seed)
+        lines = Said(capsys, *command).out.splitlines()
+        return [json.loads(line)["chain"][0]["target"] for line in lines]
+
+    drawn = first_targets("a")
+    assert drawn == first_targets("a")
+    assert drawn != first_targets("b")
+    assert 0.7 < drawn.count("local/llama-70b") / len(drawn) < 0.8, "three of four, by weight"
+
+
+def test_now_decides_which_times_are_past(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    request = write(json.dumps(HELLO), "request.json")
+    state = write("targets: {anthropic/claude-sonnet-4: {notBefore: 1767225630}}", "state.yaml")
+    command = ("explain", str(SEED_FILE), request, "--json", "--state", state, "--now")
+    before, after = (
+        json.loads(Said(capsys, *command, now).out)
+        for now in ("2026-01-01T00:00:29Z", "2026-01-01T00:00:31Z")
+    )
+    assert [one["reason"] for one in before["rejected"]] == ["not_before"]
+    assert after["rejected"] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "status", "expected"),
+    [
+        ({}, ["CONFIG", "absent.json"], 1, "absent.json: can't be read (No such file"),
+        ({"r": "{}"}, ["CONFIG", "r", "--state", "absent"], 1, "absent: can't be read (No such"),
+        ({"r": "{}", "s": "a: 1"}, ["CONFIG", "r", "--state", "s"], 1, "a: unknown key; known"),
+        ({"r": '{"body": {}, "path": 3}'}, ["CONFIG", "r"], 1, "not an object of path, headers"),
+        ({"r": '{"body": {}, "header": {}}'}, ["CONFIG", "r"], 1, "unknown field `header`"),
+        ({"r": '\n{"body": {}, "path": 3}'}, ["CONFIG", "--jsonl", "r"], 1, "line 2: not an obj"),
+        ({"r": "{}", "c": "routes: []"}, ["c", "r"], 1, "routes: no catch-all; end with a route"),
+        ({}, ["CONFIG"], 2, "give either REQUEST.json or --jsonl FILE"),
+        ({"r": "{}"}, ["CONFIG", "r", "--jsonl", "r"], 2, "give either REQUEST.json or --jsonl"),
+    ],
+)
+def test_what_explain_can_not_read_is_one_line(  # noqa: PLR0917  a table
+    files: dict[str, str],
+    words: list[str],
+    status: int,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    write: Writing,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name, text in files.items():
+        write(text, name)
+    monkeypatch.chdir(tmp_path)
+    said = Said(capsys, "explain", *(str(SEED_FILE) if w == "CONFIG" else w for w in words))
+    assert (said.status, said.out) == (status, "")
+    assert expected in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+# test
+
+
+@pytest.mark.usefixtures("without_keys")
+@pytest.mark.parametrize("name", ["seed", "full"])
+def test_the_cases_of_an_example_pass(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = EXAMPLES / f"{name}.tests.yaml"
+    said = Said(capsys, "test", str(EXAMPLES / f"{name}.yaml"), str(cases))
+    assert said.out == f"{cases.read_text('utf-8').count('- name: ')} passed, 0 failed\n"
+    assert (said.status, said.err) == (0, "")
+
+
+MISSED = """
+- name: this one passes
+  request: {messages: [{role: user, content: Hello}]}
+  expect: {model: claude-sonnet-4}
+- name: this one does not
+  request: {headers: {x-router-task: summarization}, body: {messages: [{role: user, content: Hi}]}}
+  state: {targets: {anthropic/claude-haiku-3: {breaker: open}, openai/gpt-4: {breaker: open}}}
+  expect:
+    route: default
+    task: chat
+    model: claude-haiku-3
+    target: anthropic/claude-haiku-3
+    chain: [anthropic/claude-haiku-3, google/gemini-flash-2.0]
+    rejected: {anthropic/claude-haiku-3: not_before, google/gemini-flash-2.0: capability}
+    refusal: unknown_model
+    status: 404
+- name: nor this one
+  headers: {x-router-task: chat}
+  request: {model: nope, messages: [{role: user, content: Hi}]}
+  expect: {chain: [openai/gpt-4o], status: 400}
+"""
+MISSES = """\
+FAILED this one does not
+    state.targets: no target is called openai/gpt-4
+    route: expected default, got route-3
+    task: expected chat, got summarization
+    model: expected claude-haiku-3, got gemini-flash-2.0
+    target: expected anthropic/claude-haiku-3, got google/gemini-flash-2.0
+    chain: expected anthropic/claude-haiku-3 → google/gemini-flash-2.0, got google/gemini-flash-2.0
+    refusal: expected unknown_model, got nothing
+    status: expected 404, got nothing
+    rejected anthropic/claude-haiku-3: expected not_before, got breaker_open
+    rejected google/gemini-flash-2.0: expected capability, got not rejected
+FAILED nor this one
+    chain: expected openai/gpt-4o, got nothing
+    status: expected 400, got 404
+1 passed, 2 failed
+"""
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_a_miss_is_told_with_what_was_expected_and_what_came(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    said = Said(capsys, "test", str(SEED_FILE), write(MISSED, "cases.yaml"))
+    assert (said.status, said.err) == (1, "")
+    assert said.out == MISSES
+
+
+def test_misses_as_json_name_every_case(capsys: pytest.CaptureFixture[str], write: Writing) -> None:
+    said = Said(capsys, "test", str(SEED_FILE), write(MISSED, "cases.yaml"), "--json")
+    assert (said.status, said.err) == (1, "")
+    first, second, third = json.loads(said.out)
+    assert first == {"name": "this one passes", "misses": []}
+    assert len(second["misses"]) == 10
+    assert third["misses"] == MISSES.replace("    ", "").splitlines()[-3:-1]
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected"),
+    [
+        ("[{name: a, request: {}, expekt: {}}]", "[0].expekt: unknown key; did you mean expect?"),
+        ("{}", "cases.yaml: not a list; write a list of cases"),
+        ("[{name: a, request: {body: {}, path: 3}, expect: {}}]", "a: request: not an object of"),
+    ],
+)
+def test_cases_that_can_not_be_read_are_told_as_a_configs_mistakes_are(
+    cases: str, expected: str, capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    said = Said(capsys, "test", str(SEED_FILE), write(cases, "cases.yaml"))
+    assert (said.status, said.out) == (1, "")
+    assert expected in said.err
+
+
+# diff
+
+
+DIFFERENCE = """\
+request 1: anthropic/claude-sonnet-4 → openai/gpt-4o-mini, $0.003774 → $0.000151
+request 2: refused (model_not_found) → openai/gpt-4o-mini, unknown → $0.000151
+2 of 4 requests move; expected cost $0.017316 → $0.013693 (-20.9 %), \
+without 2 whose cost is unknown
+"""
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_diff_tells_which_requests_move_and_what_that_costs(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    end = "  - {match: {default: true}, model: claude-sonnet-4}\n"
+    old = write("routes:\n" + end, "old.yaml")
+    new = write("routes:\n  - {match: {taskType: chat}, model: gpt-4o-mini}\n" + end, "new.yaml")
+    lines = [HELLO, {"model": "gpt-4o-mini"} | HELLO, {}, REQUEST]
+    told = [line | {"metadata": {"task_type": "chat"}} for line in lines[:3]] + [REQUEST]
+    requests = write("\n".join(map(json.dumps, told)), "requests.jsonl")
+    said = Said(capsys, "diff", old, new, requests)
+    assert (said.status, said.err) == (0, "")
+    assert said.out == DIFFERENCE
+    as_json = json.loads(Said(capsys, "diff", old, new, requests, "--json").out)
+    assert as_json["requests"] == 4
+    assert as_json["moved"][0] == {
+        "request": 1,
+        "before": "anthropic/claude-sonnet-4",
+        "after": "openai/gpt-4o-mini",
+        "cost_before_usd": pytest.approx(0.003774),
+        "cost_after_usd": pytest.approx(0.000151, abs=1e-6),
+    }
+    assert [move["request"] for move in as_json["moved"]] == [1, 2]
+    assert as_json["cost_after_usd"] < as_json["cost_before_usd"]
+    assert as_json["uncounted"] == 2
+
+
+def test_diff_of_a_config_with_itself_moves_nothing(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    requests = write(f"{json.dumps(HELLO)}\n{json.dumps(REQUEST)}\n", "requests.jsonl")
+    said = Said(capsys, "diff", str(SEED_FILE), str(SEED_FILE), requests)
+    assert said.status == 0
+    assert said.out.startswith("0 of 2 requests move; expected cost $")
+    assert said.out.endswith("(+0.0 %)\n")
+    assert Said(capsys, "diff", str(SEED_FILE), str(SEED_FILE), write("", "none")).out == (
+        "0 of 0 requests move; expected cost $0.000000 → $0.000000\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [(None, "can't be read (No such file"), ('\n{"body": {}, "path": 3}', "line 2: not an object")],
+)
+def test_requests_that_diff_can_not_read_are_one_line(
+    requests: str | None,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    write: Writing,
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "absent") if requests is None else write(requests, "requests.jsonl")
+    said = Said(capsys, "diff", str(SEED_FILE), str(SEED_FILE), path)
+    assert (said.status, said.out) == (1, "")
+    assert expected in said.err
+
+
+def test_flags_may_stand_before_arguments_and_between_them(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    request = write(json.dumps(HELLO), "request.json")
+    words = ["--json", "--seed", "1"]
+    said = [
+        Said(capsys, "explain", *order)
+        for order in (
+            [str(SEED_FILE), request, *words],
+            [*words, str(SEED_FILE), request],
+            [str(SEED_FILE), *words, request],
+        )
+    ]
+    assert {one.status for one in said} == {0}
+    assert len({one.out for one in said}) == 1
 
 
 # envoy
@@ -234,15 +675,19 @@ def test_help_lists_the_commands_with_a_line_each(capsys: pytest.CaptureFixture[
     said = Said(capsys, "--help")
     assert (said.status, said.err) == (0, "")
     listed = [line.split()[0] for line in said.out.splitlines() if line.startswith("    ")]
-    assert {"up", "serve", "check", "envoy"} <= set(listed)
+    assert set(COMMANDS) <= set(listed)
 
 
-@pytest.mark.parametrize("command", ["up", "serve", "check", "envoy"])
+COMMANDS = ["up", "serve", "check", "explain", "test", "diff", "envoy"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = Said(capsys, command, "--help")
     assert (said.status, said.err) == (0, "")
     assert said.out.startswith(f"usage: extproc {command} ")
-    assert "CONFIG" in said.out
+    assert ("CONFIG" in said.out) == (command != "diff")
+    assert "OLD NEW REQUESTS.jsonl" in said.out or command != "diff"
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

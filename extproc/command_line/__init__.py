@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +15,9 @@ _COMMANDS: Final = {
     "up": "Envoy, the router and, where no key is set, stand-in providers: one process tree",
     "serve": "the router alone, for an Envoy that runs elsewhere",
     "check": "say what is wrong with a routing config",
+    "explain": "the decision for one request, and why",
+    "test": "routing unit tests, without running anything",
+    "diff": "what another config would change",
     "envoy": "write the Envoy configuration for a routing config",
 }
 
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: subparsers.add_parser(name, help=text, description=text.capitalize() + ".")
         for name, text in _COMMANDS.items()
     }
-    name = next((word for word in arguments if not word.startswith("-")), "")
+    name = arguments[0] if arguments else ""
     if name not in commands:
         parser.parse_args(arguments)  # exits: help, version, or what is wrong
         return 2
@@ -38,5 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # which the router does without.
     command = import_module(f"extproc.command_line.{name}")
     command.add_arguments(commands[name])
-    status: int = command.run(parser.parse_args(arguments))
+    # Intermixed, or an argument that may be left out could not stand behind a flag.
+    parsed = commands[name].parse_intermixed_args(arguments[1:])
+    try:
+        status: int = command.run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit complains
+        return 1
     return status

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from extproc.config import Compiled, ConfigError, Problem, compile_config, read_config
+from extproc.explain import RequestError, WrittenRequest, written_request
 
 
 def load(path: Path, base_urls: Mapping[str, str] | None = None) -> Compiled:
@@ -26,3 +27,27 @@ def complain(error: Exception) -> int:
     """Print `error`; returns the exit status that goes with it."""
     print(error, file=sys.stderr)
     return 1
+
+
+def requests_of(path: Path) -> Iterator[tuple[int, WrittenRequest]]:
+    """The requests of a file, one on each line, with the line's number from 1.
+
+    Raises `ConfigError` and `RequestError`, the latter with the line.
+    """
+    for number, line in enumerate(read_bytes(path).splitlines(), start=1):
+        if line.strip():
+            try:
+                yield number, written_request(line)
+            except RequestError as error:
+                raise RequestError(f"line {number}: {error}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, or of standard input for `-`. Raises `ConfigError`."""
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+        raise ConfigError(
+            [Problem(str(path), what, "name a file, or - for standard input")]
+        ) from None
