@@ -98,7 +98,7 @@ def task_of(decision: Decision) -> tuple[str, TaskSource]:
     ("task", "tokens", "route", "chain"),
     [
         ("code-generation", 1000, "route-1", ["anthropic/claude-opus-4", "openai/gpt-4o"]),
-        ("code-generation", 50_000, "route-1", ["anthropic/claude-opus-4", "openai/gpt-4o"]),
+        ("code-generation", 9_000, "route-1", ["anthropic/claude-opus-4", "openai/gpt-4o"]),
         ("code-generation", 999, "route-2", ["anthropic/claude-sonnet-4", "openai/gpt-4o-mini"]),
         ("code-generation", 10, "route-2", ["anthropic/claude-sonnet-4", "openai/gpt-4o-mini"]),
         ("summarization", 10, "route-3", ["anthropic/claude-haiku-3", "google/gemini-flash-2.0"]),

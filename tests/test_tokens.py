@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from extproc.feature import Feature
 from extproc.text.tokens import (
+    APART_BYTES,
     OUTPUT_TOKENS,
     RATIO_MAX,
     RATIO_MIN,
@@ -21,6 +22,7 @@ from extproc.text.tokens import (
     first_output,
     framing_tokens,
     measure,
+    measure_all,
     output_tokens,
     part_tokens,
     schema_tokens,
@@ -294,3 +296,16 @@ def test_what_a_task_used_replaces_its_default(task_type: str, used: float) -> N
     assert output.mean_tokens == pytest.approx(used, rel=0.01)
     assert output.weight <= 100
     assert output_tokens(task_type, None, {task_type: output}) == max(1, round(output.mean_tokens))
+
+
+def test_a_long_conversation_is_measured_as_one_long_text() -> None:
+    turns = [b"The quick brown fox jumps over the lazy dog. " * 200] * 50
+    together = tokens(measure_all(turns), Family.DEFAULT)
+    apart = tokens(total(map(measure, turns)), Family.DEFAULT)
+    assert sum(map(len, turns)) > APART_BYTES
+    assert together == pytest.approx(apart, rel=0.05)
+
+
+def test_a_short_conversation_is_measured_turn_by_turn() -> None:
+    turns = [b"one two", b"three"]
+    assert measure_all(turns) == total(map(measure, turns))

@@ -18,7 +18,7 @@ from msgspec import Struct
 from extproc.dialects.members import MalformedError, Member, members, without
 from extproc.dialects.payload import Payload
 from extproc.feature import Feature
-from extproc.text.tokens import measure, total
+from extproc.text.tokens import measure_all
 from extproc.vocabulary import ModelName, ProviderName, Refusal, RequestedModel
 
 _T = TypeVar("_T")
@@ -114,8 +114,8 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
         requested_model=RequestedModel(model) if model is not None else None,
         streaming=_field(fields, "stream", _flag) or False,
         features=_features(fields, parts, effort),
-        text=total(measure(text.encode("utf-8", "replace")) for text in _texts(messages)),
-        schemas=total(measure(fields[name].raw) for name in _SCHEMAS if name in fields),
+        text=measure_all([text.encode("utf-8", "replace") for text in _texts(messages)]),
+        schemas=measure_all([fields[name].raw for name in _SCHEMAS if name in fields]),
         messages=len(messages),
         parts=parts,
         output_tokens_max=_output_limit(fields),
