@@ -130,8 +130,6 @@ class Exchange:
 
     def _on_body(self, event: Event, now: float, draw: int) -> Reply:
         assert isinstance(event, RequestBody), event
-        if len(event.body) > self._snapshot.body_bytes_max:
-            return refused(_too_large(self._snapshot.body_bytes_max))
         decision, payload = read_and_decide(
             self._path, self._headers, event.body, self._snapshot, self._view, now=now, draw=draw
         )
@@ -167,6 +165,9 @@ def read_and_decide(  # noqa: PLR0913  what a decision is made of
     draw: int,
 ) -> tuple[Decision, Payload | None]:
     """A request's bytes to its decision; without a payload the decision is a refusal."""
+    if len(body) > snapshot.body_bytes_max:
+        too_large = _too_large(snapshot.body_bytes_max)
+        return refused_unread(snapshot, too_large, now=now, draw=draw), None
     payload = openai_chat.read(body)
     if isinstance(payload, Refusal):
         return refused_unread(snapshot, payload, now=now, draw=draw), None

@@ -316,6 +316,9 @@ class OverridesSection(Section):
 
 
 class AppsSection(Section):
+    # `from` is no name for a Python field, and the field's own name is no key.
+    model_config = ConfigDict(populate_by_name=False)
+
     source: Text = Field(
         "x-router-app",
         alias="from",

@@ -66,10 +66,9 @@ def _app_policy(candidate: Candidate, need: Need) -> _Finding:
 
 def _avoided(candidate: Candidate, need: Need) -> _Finding:
     target = candidate.target
-    names = {target.id, target.provider.name, target.model.name}
-    return (
-        None if names.isdisjoint(need.avoid) else (Reason.AVOIDED, "the client asked to avoid it")
-    )
+    if need.avoid.isdisjoint((target.id, target.provider.name, target.model.name)):
+        return None
+    return Reason.AVOIDED, "the client asked to avoid it"
 
 
 def _capability(candidate: Candidate, need: Need) -> _Finding:
