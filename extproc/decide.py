@@ -17,7 +17,7 @@ from extproc.policy.draw import DRAW_BITS, Draw
 from extproc.policy.eligibility import Need, ineligible
 from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
 from extproc.policy.match import match_route
-from extproc.policy.overrides import overrides_of
+from extproc.policy.overrides import Overrides, overrides_of
 from extproc.policy.rank import ranked
 from extproc.policy.request import Request
 from extproc.policy.requested_model import avoided, pinned_targets
@@ -64,12 +64,45 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     named = {target.id for target in first}
     fallback = () if asked.no_fallback else [t for t in route.fallback if t.id not in named]
 
-    need = Need(
-        features=payload.features,
-        output_tokens=tokens_out,
-        task_type=task.type,
+    need = _need(
+        request, route, asked, snapshot, app=app, task_type=task.type, output_tokens=tokens_out
+    )
+    every = _weighed(payload, (*first, *fallback), need, view, now)
+    if not _unrejected(every):
+        decision = replace(decision, candidates=every)
+        return refused(decision, _nothing_eligible(route, decision.rejected))
+    current = _as_available(every, need, view, now)
+    objective = route.objective if pinned is None else Objective.ORDER
+    ahead = ranked(_unrejected(current[: len(first)]), objective, view, Draw(draw))
+    chain = [*ahead, *_unrejected(current[len(first) :])]
+    if ahead:
+        why = _why(route, len(ahead), pinned=pinned is not None)
+    elif chain:
+        why = f"a fallback of route {route.name}: none of its first choices can serve now"
+    else:
+        chain = sorted(_unrejected(every), key=lambda c: badness(view.of(c.target.id), now))
+        why = f"nothing is available, so the least bad of {len(chain)} eligible"
+    length = 1 if asked.no_fallback else snapshot.max_attempts
+    return replace(decision, candidates=current, chain=tuple(chain[:length]), why=why)
+
+
+def _need(  # noqa: PLR0913  the request, the client, the route, the app and the config all ask
+    request: Request,
+    route: Route,
+    asked: Overrides,
+    snapshot: Snapshot,
+    *,
+    app: str | None,
+    task_type: str,
+    output_tokens: int,
+) -> Need:
+    """What all of them ask for; a client can lower a route's ceilings, never raise them."""
+    return Need(
+        features=request.payload.features,
+        output_tokens=output_tokens,
+        output_tokens_max=request.payload.output_tokens_max,
+        task_type=task_type,
         allow_unknown=snapshot.allow_unknown_capability,
-        output_tokens_max=payload.output_tokens_max,
         quality_min=route.require.quality_min,
         latency_ms_max=_least(route.require.latency_ms_max, asked.latency_ms_max),
         cost_usd_max=_least(route.require.cost_usd_max, asked.cost_usd_max),
@@ -77,24 +110,6 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
         allowed_models=snapshot.apps.allowed.get(app) if app else None,
         avoid=avoided(asked.avoid, snapshot),
     )
-    every = _weighed(payload, (*first, *fallback), need, view, now)
-    if all(candidate.rejection for candidate in every):
-        decision = replace(decision, candidates=every)
-        return refused(decision, _nothing_eligible(route, decision.rejected))
-    current = _as_available(every, need, view, now)
-    objective = route.objective if pinned is None else Objective.ORDER
-    ahead = ranked(_unrejected(current[: len(first)]), objective, view, Draw(draw))
-    chain = [*ahead, *_unrejected(current[len(first) :])]
-    if not chain:
-        eligible = _unrejected(every)
-        chain = sorted(eligible, key=lambda c: badness(view.of(c.target.id), now))
-        why = f"nothing is available, so the least bad of {len(eligible)} eligible"
-    elif not ahead:
-        why = f"a fallback of route {route.name}: none of its first choices can serve now"
-    else:
-        why = _why(route, len(ahead), pinned=pinned is not None)
-    length = 1 if asked.no_fallback else snapshot.max_attempts
-    return replace(decision, candidates=current, chain=tuple(chain[:length]), why=why)
 
 
 def _weighed(
@@ -122,10 +137,13 @@ def _as_available(
     """The same, those rejected too that could serve but not now."""
     current = []
     for candidate in candidates:
-        rejection = candidate.rejection or unavailable(
-            candidate, view.of(candidate.target.id), need.output_tokens, now
-        )
-        current.append(replace(candidate, rejection=rejection) if rejection else candidate)
+        seen = view.of(candidate.target.id)
+        if not candidate.rejection and (
+            rejection := unavailable(candidate, seen, need.output_tokens, now)
+        ):
+            current.append(replace(candidate, rejection=rejection))
+        else:
+            current.append(candidate)
     return tuple(current)
 
 
