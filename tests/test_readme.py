@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +82,17 @@ def test_every_command_it_lists_is_one(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize("path", sorted(set(linked_files())))
 def test_every_file_it_links_to_exists(path: str) -> None:
     assert (REPOSITORY / path).exists()
+
+
+def test_the_explanation_it_shows_is_the_one_that_is_given() -> None:
+    (block,) = (block for block in blocks("console") if "extproc explain" in block)
+    command, _, shown = block.partition("\n")
+    request = re.findall(r"echo '(.*?)' \| extproc explain config/seed.yaml -", command)[0]
+    said = subprocess.run(
+        [sys.executable, "-m", "extproc", "explain", "config/seed.yaml", "-"],
+        input=request.encode(),
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+    )
+    assert said.stdout.decode() == shown
