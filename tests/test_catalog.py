@@ -39,9 +39,6 @@ SEED: Final = {
 }
 """What the seed's example names → what its provider is asked for."""
 
-REGISTRIES: Final = re.compile(
-    r"(pypi|pythonhosted|npmjs|crates|rubygems|proxy\.golang|packagist|nuget|docker)\.(org|io|com)"
-)
 SCORE: Final = re.compile(r', "[^"]+", score (\d{1,3}\.\d)')
 
 TEXT: Final = files("extproc.config").joinpath("catalog.yaml").read_text("utf-8")
@@ -164,8 +161,3 @@ def test_the_seed_s_models_are_what_they_were(name: str, upstream: str) -> None:
     assert [place for model, _, place in PLACES if model == name] == [upstream]
     if name.startswith("claude-"):
         assert MODELS[name]["capabilities"]["structuredOutput"] is False
-
-
-def test_no_address_that_a_reader_could_take_for_a_link_to_follow() -> None:
-    assert "://" not in TEXT
-    assert not REGISTRIES.search(TEXT)
