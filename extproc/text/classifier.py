@@ -27,8 +27,9 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, compress, repeat
 from math import exp
+from operator import eq
 from typing import Final
 from unicodedata import normalize
 from zlib import crc32
@@ -190,32 +191,32 @@ def _prose(part: str, *, from_end: bool) -> tuple[str, int]:
 
 
 def _words(prose: str) -> tuple[set[int], int, int]:
-    """The features of the words of normal prose, how many there are, and how many are numbers."""
-    found: set[int] = set()
-    so_far: list[bytes] = []
-    count = numbers = 0
-    for sentence in _SENTENCE_END.split(prose, SENTENCES_MAX):
-        tokens = _TOKEN.findall(sentence)
-        if not tokens:
-            continue
-        coded = [token.encode() for token in tokens]
-        stems = [token[:_STEM_CHARS].encode() for token in tokens if len(token) > _STEM_CHARS]
-        opening = [token[:_STEM_CHARS].encode() for token in tokens[:_OPENING_TOKENS]]
-        ones = list(map(crc32, coded))
-        twos = list(map(crc32, coded[1:], ones))
-        found.update(ones, twos, map(crc32, coded[2:], twos))
-        found.update(map(crc32, stems, repeat(_STEM)))
-        found.update(map(crc32, opening, repeat(_OPENING)))
-        if not count:
-            found.add(crc32(coded[0], _FIRST))
-            found.add(crc32(b"".join(coded[:2]), _FIRST))
-        if count <= _ALL_TOKENS:
-            so_far += coded
-        count += len(tokens)
-        numbers += sum(map(str.isdigit, tokens))
-    if 0 < count <= _ALL_TOKENS:
-        found.add(crc32(b" ".join(so_far), _ALL))
-    return found, count, numbers
+    """The features of the words of normal prose, how many there are, and how many are numbers.
+
+    The tokens of all sentences are hashed in one go, since many sentences are short; runs of
+    tokens that would reach beyond the end of a sentence are then left out.
+    """
+    sentences = [*filter(None, map(_TOKEN.findall, _SENTENCE_END.split(prose, SENTENCES_MAX)))]
+    tokens = [*chain.from_iterable(sentences)]
+    if not tokens:
+        return set(), 0, 0
+    coded = [*map(str.encode, tokens)]
+    ones = [*map(crc32, coded)]
+    twos = [*map(crc32, coded[1:], ones)]
+    threes = map(crc32, coded[2:], twos)
+    sentence_of = [*chain.from_iterable(map(repeat, range(len(sentences)), map(len, sentences)))]
+    stems = [token[:_STEM_CHARS].encode() for token in tokens if len(token) > _STEM_CHARS]
+    openings = [t[:_STEM_CHARS].encode() for some in sentences for t in some[:_OPENING_TOKENS]]
+    found = set(ones)
+    found.update(compress(twos, map(eq, sentence_of, sentence_of[1:])))
+    found.update(compress(threes, map(eq, sentence_of, sentence_of[2:])))
+    found.update(map(crc32, stems, repeat(_STEM)))
+    found.update(map(crc32, openings, repeat(_OPENING)))
+    found.add(crc32(coded[0], _FIRST))
+    found.add(crc32("".join(sentences[0][:2]).encode(), _FIRST))
+    if len(tokens) <= _ALL_TOKENS:
+        found.add(crc32(b" ".join(coded), _ALL))
+    return found, len(tokens), sum(map(str.isdigit, tokens))
 
 
 @dataclass(frozen=True, slots=True)
