@@ -780,3 +780,12 @@ def test_with_many_targets_guards_are_shallower_and_never_too_many(
     if snapshot.guard_depth < attempts:
         selections = comb(len(names), snapshot.guard_depth + 1)
         assert len(snapshot.guards) + selections > GUARDS_MAX
+
+
+def test_a_models_window_is_that_of_the_preset_whatever_its_provider_is_called() -> None:
+    text = """
+providers: {openai-eu: {preset: openai, apiKey: k}}
+models: {gpt-4.1-eu: {targets: [{provider: openai-eu, upstreamModel: gpt-4o}]}}
+"""
+    (target,) = snapshot_of(text + CATCH_ALL).models["gpt-4.1-eu"]
+    assert target.model.context_window == 128_000

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from genai_prices.types import ModelInfo
+
 from extproc.config.catalog import CatalogEntry, aliases, catalog
 from extproc.config.file import ConfigFile, ModelSection, PriceSection, TargetSection
 from extproc.config.prices import SOURCE, listed, maker_of, price_list
@@ -92,7 +94,9 @@ def _model(
     if window is None and entry and entry.context_window:
         window, source = entry.context_window, noted
     if window is None:
-        windows = (listed(place.provider, place.upstream_model or name) for place in places)
+        # A window goes with the model: where the preset lists none, one of that name will do.
+        named = [(place.provider, place.upstream_model or name) for place in places]
+        windows = [_listed(run, *place) or listed(*place) for place in named]
         # The smallest of the places that say: a request must fit wherever it goes.
         window = min((w.context_window for w in windows if w and w.context_window), default=None)
         source = SOURCE
@@ -124,10 +128,14 @@ def _prices(
     """The prices of a target and where they are from."""
     if written is not None:
         return (PricePeriod(_written_price(written)),), _FILE
-    section = run.file.providers.get(provider)
-    preset = (section.preset if section else None) or provider
-    known = listed(preset, upstream)
+    known = _listed(run, provider, upstream)
     return (price_list(known), f"{SOURCE}: {known.id}") if known else ((), "nowhere")
+
+
+def _listed(run: Compilation, provider: str, upstream: str) -> ModelInfo | None:
+    """What the price list says of a model at `provider`: of its preset, whatever its own name."""
+    section = run.file.providers.get(provider)
+    return listed((section.preset if section else None) or provider, upstream)
 
 
 def _shown(prices: PriceList) -> str:
