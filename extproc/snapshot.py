@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from extproc.feature import Feature
 from extproc.text.classifier import Classifier
 from extproc.vocabulary import APP_HEADER, ModelName, Provider, ProviderName, Target, TargetId
 
-GUARD_PREFIX = "guard:"
+# What the router's answer and Envoy's configuration must agree on (docs/data-plane.md).
+GUARD_PREFIX: Final = "guard:"
+CHAIN_NAMESPACE: Final = "llm.chain"
+PLAN_NAMESPACE: Final = "llm.plan"
 
 
 @dataclass(frozen=True, slots=True)

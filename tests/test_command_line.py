@@ -14,7 +14,7 @@ from configs import CATCH_ALL, KEYS, SEED_FILE
 
 from extproc import __version__
 from extproc.command_line import main
-from extproc.wire.ext_proc import CHAIN_NAMESPACE, PLAN_NAMESPACE
+from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 
 EXAMPLES = SEED_FILE.parent
 

@@ -7,20 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from extproc.config import Compiled, ConfigError, Problem, compile_config, read_config
+from extproc.config import Compiled, ConfigError, Problem, compile_config, read_config, read_text
 from extproc.explain import RequestError, WrittenRequest, written_request
 
 
 def load(path: Path, base_urls: Mapping[str, str] | None = None) -> Compiled:
     """Raises `ConfigError`, also for a file that can't be read."""
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
-    except OSError as error:
-        what = f"can't be read ({error.strerror})"
-        raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
-    return compile_config(read_config(text, os.environ), os.environ, base_urls)
+    return compile_config(read_config(read_text(path), os.environ), os.environ, base_urls)
 
 
 def complain(error: Exception) -> int:

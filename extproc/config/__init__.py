@@ -2,6 +2,6 @@
 
 from extproc.config.compilation import Compiled, compile_config
 from extproc.config.problems import ConfigError, Problem
-from extproc.config.reading import read_config
+from extproc.config.reading import read_config, read_text
 
-__all__ = ["Compiled", "ConfigError", "Problem", "compile_config", "read_config"]
+__all__ = ["Compiled", "ConfigError", "Problem", "compile_config", "read_config", "read_text"]

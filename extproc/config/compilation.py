@@ -134,11 +134,9 @@ def _check_order(run: Compilation) -> None:
     catch_alls = [i for i, route in enumerate(run.file.routes) if route.match.default]
     if not catch_alls:
         run.problem(("routes",), "no catch-all", "end with a route that matches `default: true`")
-    for index in range(catch_alls[0] + 1 if catch_alls else 0, len(run.file.routes)):
-        if catch_alls:
-            run.problem(
-                ("routes", index), "stands after the catch-all", "move it before, or drop it"
-            )
+        return
+    for index in range(catch_alls[0] + 1, len(run.file.routes)):
+        run.problem(("routes", index), "stands after the catch-all", "move it before, or drop it")
 
 
 def _check_names(run: Compilation, routes: tuple[Route, ...]) -> None:

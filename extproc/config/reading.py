@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args, get_origin
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -13,6 +14,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from extproc.config.file import ConfigFile, Section
 from extproc.config.problems import ConfigError, Location, Problem, nearest, path_of
+
+_S = TypeVar("_S", bound=Section)
 
 CONFIG_BYTES_MAX: Final = 4 * 1024 * 1024
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -49,16 +52,37 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
         )
     if twice := list(_both_spellings(tree, ConfigFile, ())):
         raise ConfigError(twice)
+    return validated(ConfigFile, tree)
+
+
+def read_text(path: Path) -> str:
+    """The content of a YAML or JSON file. Raises `ConfigError`."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+        raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
+
+
+def validated(section: type[_S], tree: object, hidden: Location = ()) -> _S:
+    """`tree` as a section, strictly; `hidden` is the head of paths that no file holds.
+
+    Raises:
+        ConfigError: with every mistake and its path.
+
+    """
     try:
         # By way of JSON, since strict mode takes a list for a tuple only there.
-        return ConfigFile.model_validate_json(json.dumps(tree))
-    except TypeError:
+        return section.model_validate_json(json.dumps(tree))
+    except ValidationError as error:  # a ValueError too, so it comes first
+        raise ConfigError(
+            _problem(detail, section, hidden) for detail in error.errors(include_url=False)
+        ) from None
+    except (TypeError, ValueError):
         raise ConfigError(
             [Problem("", "holds a value that JSON has no word for", "quote dates and keys")]
-        ) from None
-    except ValidationError as error:
-        raise ConfigError(
-            problem_of(detail, ConfigFile) for detail in error.errors(include_url=False)
         ) from None
 
 
@@ -130,7 +154,7 @@ def _both_spellings(node: object, section: type[Section], at: Location) -> Itera
             yield from _both_spellings(value, inner, here)
 
 
-def problem_of(
+def _problem(
     error: Any,  # noqa: ANN401  pydantic's ErrorDetails
     section: type[Section],
     hidden: Location = (),

@@ -38,7 +38,6 @@ class Compilation:
     missing_keys: dict[ProviderName, str] = field(default_factory=dict)
     models: dict[ModelName, tuple[Target, ...]] = field(default_factory=dict)
     resolving: dict[str, ModelName] = field(default_factory=dict)
-
     facts: list[Fact] = field(default_factory=list)
 
     def problem(self, location: Iterable[str | int], what: str, remedy: str) -> None:

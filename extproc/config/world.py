@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from extproc.config.file import Section, Share, Text
 from extproc.config.problems import ConfigError, Problem
-from extproc.config.reading import parsed, problem_of
+from extproc.config.reading import parsed, read_text, validated
 from extproc.state.view import Breaker, TargetView, View
 from extproc.text.tokens import Calibration, Family, Output
 from extproc.vocabulary import Reason, TargetId
-
-_S = TypeVar("_S", bound=Section)
 
 
 class TargetStateSection(Section):
@@ -94,39 +91,17 @@ class _Cases(Section):
 
 def read_state(path: Path) -> View:
     """Raises `ConfigError`."""
-    return _validated(StateSection, _tree(path), ()).view()
+    return validated(StateSection, parsed(read_text(path))).view()
 
 
 def read_cases(path: Path) -> tuple[CaseSection, ...]:
     """Raises `ConfigError`, also when two cases have one name."""
-    tree = _tree(path)
+    tree = parsed(read_text(path))
     if not isinstance(tree, list):
         raise ConfigError([Problem(str(path), "not a list", "write a list of cases")])
-    cases = _validated(_Cases, {"cases": tree}, ("cases",)).cases
+    cases = validated(_Cases, {"cases": tree}, ("cases",)).cases
     names = [case.name for case in cases]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError([Problem(name, "names two cases", "give each its own name")])
     return cases
-
-
-def _tree(path: Path) -> object:
-    try:
-        return parsed(path.read_text("utf-8"))
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
-    except OSError as error:
-        what = f"can't be read ({error.strerror})"
-        raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
-
-
-def _validated(section: type[_S], tree: object, hidden: tuple[str, ...]) -> _S:
-    try:
-        return section.model_validate_json(json.dumps(tree))
-    except (TypeError, ValueError) as error:
-        if not isinstance(error, ValidationError):
-            what = "holds a value that JSON has no word for"
-            raise ConfigError([Problem("", what, "quote dates and keys")]) from None
-        raise ConfigError(
-            problem_of(detail, section, hidden) for detail in error.errors(include_url=False)
-        ) from None

@@ -254,12 +254,12 @@ def _reject(param: str, what: str) -> Never:
 
 def render_refusal(refusal: Refusal) -> bytes:
     """The error body that OpenAI's SDKs read."""
-    return render_error(refusal.status, refusal.code, refusal.message, refusal.param)
-
-
-def render_error(status: int, code: str, message: str, param: str | None = None) -> bytes:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    error = {"message": message, "type": kind, "param": param, "code": code}
+    error = {
+        "message": refusal.message,
+        "type": "server_error" if refusal.status >= 500 else "invalid_request_error",
+        "param": refusal.param,
+        "code": refusal.code,
+    }
     return msgspec.json.encode({"error": error})
 
 

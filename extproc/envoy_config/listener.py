@@ -30,15 +30,14 @@ from envoy_data_plane.google.protobuf import Any
 from extproc.envoy_config.clusters import ROUTER
 from extproc.envoy_config.extension import address, extension, http_filter
 from extproc.envoy_config.local_replies import local_replies
-from extproc.envoy_config.priority_group import CHAIN_NAMESPACE
 from extproc.envoy_config.route import (
     EXT_PROC,
     IDLE_S,
-    PLAN_NAMESPACE,
     body_buffer_bytes,
     route_configuration,
 )
 from extproc.envoy_config.upstream import HELPER_PREFIX, remove_prefix, upstream_filters
+from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment

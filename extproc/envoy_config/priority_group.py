@@ -17,9 +17,7 @@ from envoy_data_plane.message_pool import default_message_pool
 from pydantic.dataclasses import dataclass
 
 from extproc.envoy_config.extension import extension
-
-CHAIN_NAMESPACE: Final = "llm.chain"
-"""The dynamic metadata that holds `{"priority_groups": […]}`, one group per attempt."""
+from extproc.snapshot import CHAIN_NAMESPACE
 
 _PACKAGE: Final = "envoy.extensions.router.cluster_specifiers.priority_group.v3"
 
@@ -60,7 +58,9 @@ def chain_specifier(default_cluster: str) -> ClusterSpecifierPlugin:
         extension=extension(
             "envoy.router.cluster_specifier_plugin.priority_group",
             PriorityGroupClusterSpecifier(
-                priority_groups=[default], override_metadata_namespace=CHAIN_NAMESPACE
+                priority_groups=[default],
+                # Holds `{"priority_groups": […]}`, one group per attempt.
+                override_metadata_namespace=CHAIN_NAMESPACE,
             ),
         )
     )

@@ -25,12 +25,12 @@ from extproc.envoy_config.clusters import PASSTHROUGH, UNROUTED, passthrough_ori
 from extproc.envoy_config.extension import set_header
 from extproc.envoy_config.priority_group import chain_specifier
 from extproc.envoy_config.upstream import METADATA_NAMESPACE
+from extproc.snapshot import PLAN_NAMESPACE
 
 if TYPE_CHECKING:
     from extproc.snapshot import Passthrough, Snapshot
 
 EXT_PROC: Final = "envoy.filters.http.ext_proc"
-PLAN_NAMESPACE: Final = "llm.plan"
 
 REWRITE_BYTES_MAX: Final = 64 * 1024
 """How much longer a body may become by naming a model in it.

@@ -8,6 +8,7 @@ from typing import Final
 from google.protobuf.struct_pb2 import Struct
 
 from extproc.exchange import Answer, Event, Forward, Proceed, Reply, RequestBody, RequestHeaders
+from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
     BodyMutation,
@@ -23,9 +24,6 @@ from extproc.wire.pb.http_status_pb2 import HttpStatus, StatusCode
 
 SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 METHOD: Final = "Process"
-
-CHAIN_NAMESPACE: Final = "llm.chain"
-PLAN_NAMESPACE: Final = "llm.plan"
 
 _PROCEED: Final = ProcessingResponse(request_headers=HeadersResponse()).SerializeToString()
 
