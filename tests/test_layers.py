@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "extproc"
 GENERATED = "extproc.wire.pb"
 
-VALUES = frozenset({"snapshot", "vocabulary", "feature", "price", "text"})
+VALUES = frozenset({"snapshot", "vocabulary", "outcome", "feature", "price", "text"})
 
 # From the top down: a room and the rooms whose modules it may import, beside its own.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -31,6 +31,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "record": VALUES,
     "state": VALUES,
     "snapshot": frozenset({"vocabulary", "text", "feature"}),
+    "outcome": frozenset({"vocabulary"}),
     "vocabulary": frozenset({"text", "price", "feature"}),
     "text": frozenset({"feature"}),
     "price": frozenset(),

@@ -1,0 +1,103 @@
+"""What providers did, as plain values: one attempt, and one request as a whole.
+
+Envoy tells of both in its access logs (docs/data-plane.md); the wire layer reads them into these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from extproc.vocabulary import ReportedModel, TargetId
+
+
+class Failure(StrEnum):
+    """Why an attempt counts against its target. A client's own 4xx and a 429 do not."""
+
+    STATUS = "status"
+    RESET = "reset"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one target.
+
+    `request_id` is the request's `x-request-id` and `number` counts its attempts from 1: together
+    they name the attempt. `began` is Unix seconds. `status` is None where no answer came, `ttfb_ms`
+    likewise. `streamed` says whether the answer was a stream of events. `headers` holds what the
+    answer said of rate limits, names in lower case, and nothing else.
+    """
+
+    request_id: str
+    number: int
+    target: TargetId
+    began: float
+    status: int | None
+    failure: Failure | None
+    ttfb_ms: float | None
+    duration_ms: float
+    streamed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer, whatever the provider's own convention.
+
+    Cached reads and writes are part of `input_tokens`, what was thought is part of `output_tokens`.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class Ending(StrEnum):
+    """How an exchange ended: in full, cut off by the provider, or left by the client."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request.
+
+    `target` is who answered, None if nobody did; `status` is what the client got, 0 if it left
+    before. `usage` is the provider's own count or, with `usage_estimated`, the decision's estimate
+    where a provider that answered reported none. `cost_usd` follows from it, None where the price
+    is unknown; `baseline_cost_usd` is what the same would have cost at the declared baseline model.
+    """
+
+    target: TargetId | None
+    attempts: int
+    status: int
+    ttfb_ms: float | None
+    duration_ms: float
+    ending: Ending = Ending.COMPLETE
+    usage: Usage | None = None
+    usage_estimated: bool = False
+    cost_usd: float | None = None
+    baseline_cost_usd: float | None = None
+    reported_model: ReportedModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One request, decided and ended: `record` is the decision's public record with its outcome.
+
+    `began` is Unix seconds; `traceparent` is the client's own trace context, if it sent one.
+    """
+
+    request_id: str
+    record: Mapping[str, Any]
+    outcome: Outcome
+    began: float
+    traceparent: str | None = None
