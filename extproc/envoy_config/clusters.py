@@ -198,7 +198,10 @@ def _router(at: TcpAddress | UnixSocket) -> Cluster:
     cluster.circuit_breakers = CircuitBreakers(
         thresholds=[
             CircuitBreakersThresholds(
-                max_connections=100_000, max_pending_requests=100_000, max_requests=100_000
+                max_connections=100_000,
+                max_pending_requests=100_000,
+                max_requests=100_000,
+                max_retries=100_000,
             )
         ]
     )

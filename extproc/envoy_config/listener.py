@@ -6,7 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutationRules
-from envoy_data_plane.envoy.config.core.v3 import CidrRange, GrpcService, GrpcServiceEnvoyGrpc
+from envoy_data_plane.envoy.config.core.v3 import (
+    CidrRange,
+    GrpcService,
+    GrpcServiceEnvoyGrpc,
+    RetryPolicy,
+)
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc.v3 import (
     ExternalProcessor,
@@ -27,6 +32,8 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.v3 import HttpStatus, StatusCode
 from envoy_data_plane.google.protobuf import Any
 
+from extproc.access_log import RECORD_NAMESPACE
+from extproc.envoy_config.access_log import attempt_logs, request_log
 from extproc.envoy_config.clusters import ROUTER
 from extproc.envoy_config.extension import address, extension, http_filter
 from extproc.envoy_config.local_replies import local_replies
@@ -36,12 +43,16 @@ from extproc.envoy_config.route import (
     body_buffer_bytes,
     route_configuration,
 )
+from extproc.envoy_config.token_usage import token_usage_filter
 from extproc.envoy_config.upstream import HELPER_PREFIX, remove_prefix, upstream_filters
 from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
     from extproc.snapshot import Snapshot
+
+_OTHER_REPLICAS: Final = 2
+"""How many more replicas of the router are asked where one can't be reached."""
 
 _READ_AHEAD_BYTES: Final = 1024 * 1024
 
@@ -71,11 +82,15 @@ def _connection_manager(snapshot: Snapshot, deployment: Deployment) -> HttpConne
     return HttpConnectionManager(
         stat_prefix="llm",
         route_config=route_configuration(snapshot),
+        access_log=[request_log(ROUTER)],
         http_filters=[
+            # First, so that it is the last to see an answer, as the client will get it.
+            token_usage_filter(),
             http_filter(EXT_PROC, _ext_proc(snapshot)),
             http_filter(
                 "envoy.filters.http.router",
                 Router(
+                    upstream_log=attempt_logs([ROUTER]),
                     upstream_http_filters=upstream_filters(snapshot, deployment),
                     suppress_envoy_headers=True,
                 ),
@@ -118,6 +133,10 @@ def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
         grpc_service=GrpcService(
             envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=ROUTER),
             timeout=timedelta(0),  # a stream lives as long as its request's upload
+            # A replica that is gone refuses the connection: then another is asked.
+            retry_policy=RetryPolicy(
+                retry_on="connect-failure,refused-stream", num_retries=_OTHER_REPLICAS
+            ),
         ),
         failure_mode_allow=False,
         message_timeout=timedelta(seconds=snapshot.decision_timeout_s),
@@ -134,7 +153,7 @@ def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
         mutation_rules=HeaderMutationRules(allow_envoy=True),
         metadata_options=MetadataOptions(
             receiving_namespaces=MetadataOptionsMetadataNamespaces(
-                untyped=[PLAN_NAMESPACE, CHAIN_NAMESPACE]
+                untyped=[PLAN_NAMESPACE, CHAIN_NAMESPACE, RECORD_NAMESPACE]
             )
         ),
         request_attributes=["source.address", "request.id"],

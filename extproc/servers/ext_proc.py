@@ -66,8 +66,8 @@ class ExtProcService:
         self._idle.clear()
         try:
             async for message in messages:
-                reply = self._reply(exchange, message)
-                yield encode(reply)
+                reply, record = self._reply(exchange, message)
+                yield encode(reply, record)
                 if not isinstance(reply, Proceed):
                     return
         finally:
@@ -75,11 +75,11 @@ class ExtProcService:
             if not self._open:
                 self._idle.set()
 
-    def _reply(self, exchange: Exchange, message: bytes) -> Reply:
+    def _reply(self, exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
         try:
             return _received(exchange, message)
         except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
-            return _broken(error)
+            return _broken(error), None
 
     def handler(self) -> grpc.GenericRpcHandler:
         # Bytes in and out: what can't be parsed is answered here, not by grpc.
@@ -89,14 +89,14 @@ class ExtProcService:
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
 
 
-def _received(exchange: Exchange, message: bytes) -> Reply:
+def _received(exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
     event = decode(message)
     began_ns = time.perf_counter_ns()
     reply = exchange.receive(event, now=time.time(), draw=_random_bits(DRAW_BITS))
     if not isinstance(reply, Proceed) and reply.decision:
         decide_us = (time.perf_counter_ns() - began_ns) // 1000
-        _decisions.info("%s", _encode(record(reply.decision, decide_us)).decode())
-    return reply
+        return reply, _encode(record(reply.decision, decide_us))
+    return reply, None
 
 
 def _broken(error: Exception) -> Answer:

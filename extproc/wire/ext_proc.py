@@ -7,6 +7,7 @@ from typing import Final
 
 from google.protobuf.struct_pb2 import Struct
 
+from extproc.access_log import RECORD_KEY, RECORD_NAMESPACE
 from extproc.exchange import Answer, Event, Forward, Proceed, Reply, RequestBody, RequestHeaders
 from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
@@ -45,14 +46,15 @@ def decode(message: bytes) -> Event:
             raise UnexpectedMessageError(f"{other or 'nothing'} was sent to the router")
 
 
-def encode(reply: Reply) -> bytes:
+def encode(reply: Reply, record: bytes | None = None) -> bytes:
+    """`record` is the decision's, in JSON; Envoy hands it on to whoever reads its access log."""
     match reply:
         case Proceed():
             return _PROCEED
         case Forward():
-            return _forward(reply)
+            return _forward(reply, record)
         case Answer():
-            return _answer(reply)
+            return _answer(reply, record)
 
 
 def _headers(headers: HeaderMap) -> dict[str, str]:
@@ -65,8 +67,8 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
     return found
 
 
-def _forward(reply: Forward) -> bytes:
-    metadata = Struct()
+def _forward(reply: Forward, record: bytes | None) -> bytes:
+    metadata = _recorded(record)
     metadata[CHAIN_NAMESPACE] = reply.chain
     metadata[PLAN_NAMESPACE] = reply.plan
     common = CommonResponse(
@@ -80,13 +82,21 @@ def _forward(reply: Forward) -> bytes:
     ).SerializeToString()
 
 
-def _answer(reply: Answer) -> bytes:
+def _recorded(record: bytes | None) -> Struct:
+    metadata = Struct()
+    if record is not None:
+        metadata[RECORD_NAMESPACE] = {RECORD_KEY: record.decode()}
+    return metadata
+
+
+def _answer(reply: Answer, record: bytes | None) -> bytes:
     return ProcessingResponse(
+        dynamic_metadata=_recorded(record),
         immediate_response=ImmediateResponse(
             status=HttpStatus(code=StatusCode.Name(reply.status)),
             headers=_mutation(reply.headers),
             body=reply.body,
-        )
+        ),
     ).SerializeToString()
 
 

@@ -9,37 +9,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class RequestMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    METHOD_UNSPECIFIED: _ClassVar[RequestMethod]
-    GET: _ClassVar[RequestMethod]
-    HEAD: _ClassVar[RequestMethod]
-    POST: _ClassVar[RequestMethod]
-    PUT: _ClassVar[RequestMethod]
-    DELETE: _ClassVar[RequestMethod]
-    CONNECT: _ClassVar[RequestMethod]
-    OPTIONS: _ClassVar[RequestMethod]
-    TRACE: _ClassVar[RequestMethod]
-    PATCH: _ClassVar[RequestMethod]
-METHOD_UNSPECIFIED: RequestMethod
-GET: RequestMethod
-HEAD: RequestMethod
-POST: RequestMethod
-PUT: RequestMethod
-DELETE: RequestMethod
-CONNECT: RequestMethod
-OPTIONS: RequestMethod
-TRACE: RequestMethod
-PATCH: RequestMethod
-
-class Node(_message.Message):
-    __slots__ = ("id", "cluster")
-    ID_FIELD_NUMBER: _ClassVar[int]
-    CLUSTER_FIELD_NUMBER: _ClassVar[int]
-    id: str
-    cluster: str
-    def __init__(self, id: _Optional[str] = ..., cluster: _Optional[str] = ...) -> None: ...
-
 class Metadata(_message.Message):
     __slots__ = ("filter_metadata",)
     class FilterMetadataEntry(_message.Message):
@@ -88,17 +57,3 @@ class HeaderMap(_message.Message):
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     headers: _containers.RepeatedCompositeFieldContainer[HeaderValue]
     def __init__(self, headers: _Optional[_Iterable[_Union[HeaderValue, _Mapping]]] = ...) -> None: ...
-
-class SocketAddress(_message.Message):
-    __slots__ = ("address", "port_value")
-    ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    PORT_VALUE_FIELD_NUMBER: _ClassVar[int]
-    address: str
-    port_value: int
-    def __init__(self, address: _Optional[str] = ..., port_value: _Optional[int] = ...) -> None: ...
-
-class Address(_message.Message):
-    __slots__ = ("socket_address",)
-    SOCKET_ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    socket_address: SocketAddress
-    def __init__(self, socket_address: _Optional[_Union[SocketAddress, _Mapping]] = ...) -> None: ...
