@@ -109,6 +109,40 @@ class HealthCheck:
     error_rate_threshold: float = 0.05
 
 
+LOG_TO_STDOUT: Final = "stdout"
+LOG_NOWHERE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionLogSettings:
+    """Where records go: a file's path, `stdout` or `none`. `keep` counts the rotated files."""
+
+    path: str = LOG_TO_STDOUT
+    bytes_max: int = 100 * 1024 * 1024
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """Where OpenTelemetry data goes; the headers that go with it stand beside the Snapshot."""
+
+    endpoint: str
+    interval_s: float = 30.0
+    metrics: bool = True
+    traces: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """`baseline` is what savings are measured against: it has a price, and no request reaches it.
+
+    Unless a route names its model too, of course.
+    """
+
+    baseline: Target | None = None
+    otlp: Otlp | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Passthrough:
     """An upstream for every path that is not an LLM's."""
@@ -149,6 +183,8 @@ class Snapshot:
     passthrough: Passthrough | None = None
     apps: Apps = Apps()
     classifier: Classifier | None = None
+    decision_log: DecisionLogSettings = DecisionLogSettings()
+    telemetry: Telemetry = Telemetry()
 
 
 def guard_name(window: tuple[TargetId, ...]) -> str:
