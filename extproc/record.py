@@ -18,7 +18,7 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
     task, estimate, refusal = decision.task, decision.estimate, decision.refusal
     told: dict[str, Any] = {
         "id": decision.id,
-        "time": _time(decision.time),
+        "time": iso_time(decision.time),
         "config": decision.config,
         "app": decision.app,
         "route": decision.route,
@@ -95,5 +95,6 @@ def _rounded(number: float | None, digits: int) -> float | None:
     return None if number is None else round(number, digits)
 
 
-def _time(now: float) -> str:
+def iso_time(now: float) -> str:
+    """ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
