@@ -134,10 +134,7 @@ class Otlp:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """`baseline` is what savings are measured against: it has a price, and no request reaches it.
-
-    Unless a route names its model too, of course.
-    """
+    """`baseline`, which savings are measured against, has a price and need not be routed to."""
 
     baseline: Target | None = None
     otlp: Otlp | None = None
