@@ -26,7 +26,15 @@ from extproc.policy.weigh import weighed
 from extproc.snapshot import Objective, Route, Snapshot
 from extproc.state.view import View
 from extproc.text.tokens import Family
-from extproc.vocabulary import Candidate, Decision, Estimate, Refusal, Rejection, Target
+from extproc.vocabulary import (
+    Candidate,
+    Choice,
+    Decision,
+    Estimate,
+    Refusal,
+    Rejection,
+    Target,
+)
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_CHARS: Final = 26
@@ -76,14 +84,17 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     ahead = ranked(_unrejected(current[: len(first)]), objective, view, Draw(draw))
     chain = [*ahead, *_unrejected(current[len(first) :])]
     if ahead:
-        why = _why(route, len(ahead), pinned=pinned is not None)
+        choice = Choice(route.objective) if pinned is None else Choice.REQUESTED
     elif chain:
-        why = f"a fallback of route {route.name}: none of its first choices can serve now"
+        choice = Choice.FALLBACK
     else:
+        choice = Choice.LEAST_BAD
         chain = sorted(_unrejected(every), key=lambda c: badness(view.of(c.target.id), now))
-        why = f"nothing is available, so the least bad of {len(chain)} eligible"
+    why = _why(choice, route, len(ahead or chain))
     length = 1 if asked.no_fallback else snapshot.max_attempts
-    return replace(decision, candidates=current, chain=tuple(chain[:length]), why=why)
+    return replace(
+        decision, candidates=current, chain=tuple(chain[:length]), why=why, choice=choice
+    )
 
 
 def _need(  # noqa: PLR0913  the request, the client, the route, the app and the config all ask
@@ -193,17 +204,18 @@ def _nothing_eligible(route: Route, rejected: Iterable[Rejection]) -> Refusal:
     return Refusal("no_eligible_target", 422, "no_eligible_target", message)
 
 
-_CHOICES: Final = {
-    Objective.ORDER: "first of {count} eligible",
-    Objective.COST: "cheapest of {count} eligible",
-    Objective.LATENCY: "faster of two drawn from {count} eligible",
-    Objective.WEIGHTED: "drawn by weight from {count} eligible",
+_WHYS: Final = {
+    Choice.ORDER: "first of {count} eligible{above}",
+    Choice.COST: "cheapest of {count} eligible{above}",
+    Choice.LATENCY: "faster of two drawn from {count} eligible{above}",
+    Choice.WEIGHTED: "drawn by weight from {count} eligible{above}",
+    Choice.REQUESTED: "the model that the client asked for",
+    Choice.FALLBACK: "a fallback of route {route}: none of its first choices can serve now",
+    Choice.LEAST_BAD: "nothing is available, so the least bad of {count} eligible",
 }
 
 
-def _why(route: Route, count: int, *, pinned: bool) -> str:
-    if pinned:
-        return "the model that the client asked for"
+def _why(choice: Choice, route: Route, count: int) -> str:
     floor = route.require.quality_min
     above = "" if floor is None else f" above quality {floor:g}"
-    return _CHOICES[route.objective].format(count=count) + above
+    return _WHYS[choice].format(count=count, above=above, route=route.name)

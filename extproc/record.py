@@ -1,13 +1,16 @@
-"""A decision as the public JSON object: ROUTING's record, without its outcome."""
+"""A decision as the public JSON object, ROUTING's record, and the same with its outcome."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from extproc.outcome import Ending, Outcome, Usage
 from extproc.vocabulary import Candidate, Decision
 
-_USD_DIGITS = 9
+_USD_DIGITS: Final = 9
+_MS_DIGITS: Final = 1
 
 
 def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
@@ -15,7 +18,7 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
     task, estimate, refusal = decision.task, decision.estimate, decision.refusal
     told: dict[str, Any] = {
         "id": decision.id,
-        "time": _time(decision.time),
+        "time": iso_time(decision.time),
         "config": decision.config,
         "app": decision.app,
         "route": decision.route,
@@ -41,17 +44,57 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
     return told
 
 
+def with_outcome(record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """`record` and what became of it. What is usual goes without saying: see `_exceptions`."""
+    usage = outcome.usage
+    told: dict[str, Any] = {
+        "target": outcome.target,
+        "attempts": outcome.attempts,
+        "status": outcome.status,
+        "ttfb_ms": _rounded(outcome.ttfb_ms, _MS_DIGITS),
+        "duration_ms": _rounded(outcome.duration_ms, _MS_DIGITS),
+        "usage": usage and _usage(usage),
+        "cost_usd": _rounded(outcome.cost_usd, _USD_DIGITS),
+        "reported_model": outcome.reported_model,
+    }
+    return {**record, "outcome": told | _exceptions(outcome)}
+
+
+def _usage(usage: Usage) -> dict[str, int]:
+    parts = {
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+    whole = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    return whole | {name: tokens for name, tokens in parts.items() if tokens}
+
+
+def _exceptions(outcome: Outcome) -> dict[str, Any]:
+    """`ending` only of an answer that is not whole, `estimated` only of a usage not reported."""
+    told: dict[str, Any] = {}
+    if outcome.ending is not Ending.COMPLETE:
+        told["ending"] = outcome.ending.value
+    if outcome.usage_estimated:
+        told["estimated"] = True
+    return told
+
+
 def _link(candidate: Candidate) -> dict[str, Any]:
     target = candidate.target
-    cost = candidate.expected_cost_usd
     return {
         "target": target.id,
         "provider": target.provider.name,
         "model": target.model.name,
         "upstream_model": target.upstream_model,
-        "expected_cost_usd": None if cost is None else round(cost, _USD_DIGITS),
+        "expected_cost_usd": _rounded(candidate.expected_cost_usd, _USD_DIGITS),
     }
 
 
-def _time(now: float) -> str:
+def _rounded(number: float | None, digits: int) -> float | None:
+    return None if number is None else round(number, digits)
+
+
+def iso_time(now: float) -> str:
+    """ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

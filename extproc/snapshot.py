@@ -109,6 +109,37 @@ class HealthCheck:
     error_rate_threshold: float = 0.05
 
 
+LOG_TO_STDOUT: Final = "stdout"
+LOG_NOWHERE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionLogSettings:
+    """Where records go: a file's path, `stdout` or `none`. `keep` counts the rotated files."""
+
+    path: str = LOG_TO_STDOUT
+    bytes_max: int = 100 * 1024 * 1024
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """Where OpenTelemetry data goes; the headers that go with it stand beside the Snapshot."""
+
+    endpoint: str
+    interval_s: float = 30.0
+    metrics: bool = True
+    traces: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """`baseline`, which savings are measured against, has a price and need not be routed to."""
+
+    baseline: Target | None = None
+    otlp: Otlp | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Passthrough:
     """An upstream for every path that is not an LLM's."""
@@ -149,6 +180,8 @@ class Snapshot:
     passthrough: Passthrough | None = None
     apps: Apps = Apps()
     classifier: Classifier | None = None
+    decision_log: DecisionLogSettings = DecisionLogSettings()
+    telemetry: Telemetry = Telemetry()
 
 
 def guard_name(window: tuple[TargetId, ...]) -> str:

@@ -179,13 +179,26 @@ class Candidate:
     rejection: Rejection | None = None
 
 
+class Choice(StrEnum):
+    """What put the first target of a chain first: its route's objective, or what overrode it."""
+
+    ORDER = "order"
+    COST = "cost"
+    LATENCY = "latency"
+    WEIGHTED = "weighted"
+    REQUESTED = "requested"
+    FALLBACK = "fallback"
+    LEAST_BAD = "least_bad"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Where one request goes, and why; or, with a `refusal`, why it goes nowhere.
 
     `id` is a ULID: sorted by time, unique by chance. `chain` is empty only with a refusal: its
-    first target is tried first, each later one when those before it have failed. Of a request that
-    could not be read, or matched no model, what was not found out is None.
+    first target is tried first, each later one when those before it have failed; `choice` says in
+    one word what `why` says in several. Of a request that could not be read, or matched no model,
+    what was not found out is None.
     """
 
     id: str
@@ -200,6 +213,7 @@ class Decision:
     chain: tuple[Candidate, ...]
     why: str
     refusal: Refusal | None = None
+    choice: Choice | None = None
 
     @property
     def rejected(self) -> tuple[Rejection, ...]:

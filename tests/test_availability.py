@@ -11,7 +11,7 @@ from extproc.policy.availability import badness, unavailable
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
 from extproc.state.view import UNSEEN, Breaker, TargetView, View
-from extproc.vocabulary import Candidate, Decision, Reason, TargetId
+from extproc.vocabulary import Candidate, Choice, Decision, Reason, TargetId
 
 NOW = 1_767_225_600.0
 
@@ -161,6 +161,7 @@ def test_of_none_available_the_least_bad_come_first_and_why_says_so() -> None:
     decision = decided(seen(a=OPEN, b=WAITING, c=soon, d=NO_TOKENS))
     assert names(decision) == "dcba"
     assert decision.why == "nothing is available, so the least bad of 4 eligible"
+    assert decision.choice is Choice.LEAST_BAD
     assert {one.target for one in decision.rejected} == {
         *("home/a", "home/b", "home/c", "home/d", "home/small"),
     }

@@ -305,11 +305,14 @@ def test_each_example_fits_the_schema_and_tells_editors_of_it(path: Path) -> Non
         *(
             "candidates_empty",
             "cost_ceiling_zero",
+            "decision_log_bytes_few",
+            "decision_log_keeps_nothing",
             "default_false",
             "duration_without_unit_it_knows",
         ),
         *("duration_without_number", "limits_zero", "match_has_of_nothing"),
         *("match_list_empty", "match_task_with_a_pattern", "max_attempts_many", "price_a_word"),
+        *("otlp_header_a_number", "otlp_without_endpoint", "telemetry_unknown_key"),
         *("price_without_output", "quality_in_percent", "routes_missing"),
         *(
             "size_without_unit_it_knows",
@@ -332,6 +335,8 @@ def test_what_is_wrong_in_form_is_seen_by_an_editor(name: str) -> None:
         "firstByteTimeout: 5",
         "bodyBytesMax: 2 MiB",
         "bodyBytesMax: 2048",
+        "decisionLog: {path: none, maxBytes: 1 GiB}",
+        "telemetry: {otlp: {endpoint: 'http://c.test', headers: {x-key: a}, interval: 1m}}",
         "routes: [{match: {has: vision, taskType: a, app: [a, b]}, model: gpt-4o}]",
         "routes: [{match: {has: [vision, tools]}, candidates: gpt-4o, fallback: []}]",
     ],

@@ -26,13 +26,16 @@ from extproc.feature import Feature
 from extproc.price import Price, PricePeriod, Rate
 from extproc.snapshot import (
     Apps,
+    DecisionLogSettings,
     HealthCheck,
     Match,
     Objective,
+    Otlp,
     Passthrough,
     Requirements,
     Route,
     Snapshot,
+    Telemetry,
     TokenRange,
 )
 from extproc.text.tokens import Family
@@ -349,6 +352,15 @@ requestedModel: ignore
 unknownCapability: allow
 overrides: { allow: [avoid] }
 apps: { from: apiKey, allow: { a: [mine] } }
+decisionLog: { path: /var/log/decisions.jsonl, maxBytes: 1MiB, keep: 2 }
+telemetry:
+  baselineModel: mine
+  otlp:
+    endpoint: https://collector.test/otlp
+    headers: { X-Team: a }
+    interval: 5s
+    metrics: false
+    traces: true
 server: { decisionTimeout: 1, drainTimeout: 2, passthrough: "http://127.0.0.1:8080" }
 """  # noqa: E501  as one would write it
 
@@ -437,6 +449,12 @@ def test_every_key_reaches_what_runs() -> None:
     assert not snapshot.honour_requested_model
     assert snapshot.allow_unknown_capability
     assert snapshot.passthrough == Passthrough("127.0.0.1", 8080, tls=False, base_path="")
+    assert snapshot.decision_log == DecisionLogSettings("/var/log/decisions.jsonl", 1024 * 1024, 2)
+    assert snapshot.telemetry == Telemetry(
+        baseline=target,
+        otlp=Otlp("https://collector.test/otlp", 5, metrics=False, traces=True),
+    )
+    assert compiled(EVERY_KEY).otlp_headers == {"x-team": "a"}
 
 
 def test_what_is_not_said_is_as_documented() -> None:
@@ -451,6 +469,8 @@ def test_what_is_not_said_is_as_documented() -> None:
     assert snapshot.health_check == HealthCheck(True, 30, 0.05)  # noqa: FBT003  in their order
     assert (snapshot.decision_timeout_s, snapshot.drain_timeout_s) == (2, 30)
     assert snapshot.passthrough is None
+    assert snapshot.decision_log == DecisionLogSettings("stdout", 100 * 1024 * 1024, 5)
+    assert snapshot.telemetry == Telemetry(baseline=None, otlp=None)
     (route,) = snapshot.routes
     assert (route.name, route.objective, route.require) == (
         *("default", Objective.ORDER),
@@ -552,6 +572,39 @@ def test_base_urls_may_be_replaced_from_outside() -> None:
     assert providers[ProviderName("anthropic")].host == "api.anthropic.com"
 
 
+# What is reported
+
+
+def test_a_baseline_model_is_compared_with_and_never_routed_to() -> None:
+    plain = snapshot_of(CATCH_ALL, {})
+    snapshot = snapshot_of("telemetry: {baselineModel: claude-3-haiku}" + CATCH_ALL, {})
+    baseline = snapshot.telemetry.baseline
+    assert baseline
+    assert baseline.id == "anthropic/claude-3-haiku"
+    assert baseline.prices
+    assert (snapshot.models, snapshot.offered) == (plain.models, plain.offered)
+    assert (snapshot.targets, snapshot.guards) == (plain.targets, plain.guards)
+    assert set(snapshot.providers) == {"openai"}
+
+
+def test_where_the_baselines_price_is_from_is_among_the_facts() -> None:
+    facts = compiled("telemetry: {baselineModel: claude-haiku-3}" + CATCH_ALL).facts
+    assert any(
+        fact.about == "anthropic/claude-haiku-3" and fact.what.startswith("price") for fact in facts
+    )
+
+
+def test_a_baselines_price_is_that_of_the_first_place_that_has_one() -> None:
+    text = """
+providers: {local: {preset: vllm}}
+models: {mine: {targets: [{provider: local}, {provider: openai, upstreamModel: gpt-4o}], contextWindow: 9}}
+telemetry: {baselineModel: mine}
+"""  # noqa: E501  as one would write it
+    baseline = snapshot_of(text + CATCH_ALL).telemetry.baseline
+    assert baseline
+    assert baseline.id == "openai/mine"
+
+
 # Catalog and presets
 
 
@@ -589,8 +642,10 @@ def test_each_preset_compiles_with_its_url_or_the_example_of_one(name: str) -> N
 def test_secrets_are_in_nothing_that_may_be_shown() -> None:
     env = dict.fromkeys([*KEYS, "OPENAI_EU_KEY", "TOGETHER_API_KEY", "VLLM_API_KEY"], CANARY)
     text = EXPLICIT.replace("preset: vllm", f"preset: vllm, apiKey: {CANARY}")
+    text += "telemetry: {otlp: {endpoint: 'https://c.test', headers: {x-key: '${OPENAI_EU_KEY}'}}}"
     found = compiled(text, env)
     assert set(found.keys.values()) == {CANARY}
+    assert found.otlp_headers == {"x-key": CANARY}
     for shown in (found, found.snapshot, found.snapshot.providers, found.missing_keys):
         assert CANARY not in repr(shown)
     assert CANARY not in repr(read_config(text, env))
@@ -599,6 +654,7 @@ def test_secrets_are_in_nothing_that_may_be_shown() -> None:
 
 def test_a_digest_does_not_depend_on_secrets() -> None:
     text = "providers: {openai: {apiKey: '${K}'}}" + CATCH_ALL
+    text += "telemetry: {otlp: {endpoint: 'https://c.test', headers: {x-key: '${K}'}}}"
     one, other = (snapshot_of(text, {"K": key}).config for key in ("secret-1", "secret-2-longer"))
     assert one == other
 

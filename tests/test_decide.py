@@ -16,7 +16,7 @@ from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW
-from extproc.vocabulary import Decision, Estimate, Reason, Refusal, TaskSource
+from extproc.vocabulary import Choice, Decision, Estimate, Reason, Refusal, TaskSource
 
 NOW = 1_767_225_600.123
 
@@ -316,12 +316,14 @@ def test_a_decision_names_its_route_task_estimate_and_reasons() -> None:
     assert (decision.route, task_of(decision)) == ("code", ("code", TaskSource.HEADER))
     assert decision.estimate == Estimate(120, 5)
     assert decision.why == "the model that the client asked for"
+    assert decision.choice is Choice.REQUESTED
 
 
 @pytest.mark.parametrize("fields", [{"messages": LOOK, "model": "plain"}, {"messages": LOOK}])
 def test_why_says_when_only_fallbacks_can_serve(fields: dict[str, Any]) -> None:
     decision = decided(world(), CODE, **fields)
     assert decision.why == "a fallback of route code: none of its first choices can serve now"
+    assert decision.choice is Choice.FALLBACK
     assert chain_of(decision) == ["north/sees", "south/able", "north/able"]
 
 

@@ -19,7 +19,7 @@ VALUES = frozenset({"snapshot", "vocabulary", "outcome", "feature", "price", "te
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "command_line": VALUES
     | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
-    "servers": VALUES | {"wire", "exchange", "decide", "record", "policy", "state"},
+    "servers": VALUES | {"wire", "explain", "exchange", "decide", "record", "policy", "state"},
     "wire": VALUES | {"exchange"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
@@ -218,7 +218,12 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
         ),
         ("extproc.wire.ext_proc", "aiohttp envoy_data_plane grpc pydantic ruamel uvloop"),
         # Building Envoy's messages costs a second and 40 MB, which the router does without.
-        ("extproc.command_line.serve", "betterproto2 envoy_data_plane extproc.stand_in"),
+        (
+            "extproc.command_line.serve",
+            "betterproto2 envoy_data_plane extproc.stand_in opentelemetry",
+        ),
+        # OpenTelemetry is optional, and nothing of it is loaded where it is not configured.
+        ("extproc.servers.telemetry", "opentelemetry requests"),
     ],
 )
 def test_what_a_module_does_not_need_is_not_loaded_with_it(module: str, unwanted: str) -> None:

@@ -375,7 +375,7 @@ def test_a_decision_ranks_by_the_routes_objective_and_says_so(objective: str, wh
     chains: Counter[str] = Counter()
     for draw in range(400):
         decision = decide(request_of(), snapshot, EMPTY_VIEW, now=0, draw=draw)
-        assert decision.why == why
+        assert (decision.why, decision.choice) == (why, objective)
         assert sorted(names(decision)) == ["b", "c", "d"]
         chains["".join(names(decision))] += 1
     assert (len(chains) > 1) == (objective in {"latency", "weighted"})

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from extproc.decide import decision_id
 from extproc.exchange import read_and_decide
-from extproc.record import record
+from extproc.outcome import Ending, Outcome, Usage
+from extproc.record import record, with_outcome
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import (
@@ -21,6 +22,7 @@ from extproc.vocabulary import (
     Reason,
     Refusal,
     Rejection,
+    ReportedModel,
     RequestedModel,
     TargetId,
     Task,
@@ -251,3 +253,80 @@ def test_no_text_of_the_payload_is_in_a_record(
     told = recorded(headers, body_of(model=model, **(other | prompt)))
     assert CANARY not in json.dumps(told)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+# The outcome
+
+ANSWERED = Outcome(
+    target=TargetId("anthropic/claude-haiku-3"),
+    attempts=1,
+    status=200,
+    ttfb_ms=310,
+    duration_ms=1840,
+    usage=Usage(799, 201),
+    cost_usd=0.000451,
+    reported_model=ReportedModel("claude-3-haiku-20240307"),
+)
+
+
+def told_of(outcome: Outcome) -> Any:  # noqa: ANN401  JSON
+    return with_outcome({"id": "x"}, outcome)["outcome"]
+
+
+def test_an_outcome_is_this_json() -> None:
+    told = with_outcome({"id": "x", "decide_us": 143}, ANSWERED)
+    assert json.dumps(told) == json.dumps(
+        {
+            "id": "x",
+            "decide_us": 143,
+            "outcome": {
+                "target": "anthropic/claude-haiku-3",
+                "attempts": 1,
+                "status": 200,
+                "ttfb_ms": 310,
+                "duration_ms": 1840,
+                "usage": {"input_tokens": 799, "output_tokens": 201},
+                "cost_usd": 0.000451,
+                "reported_model": "claude-3-haiku-20240307",
+            },
+        }
+    )
+
+
+def test_the_record_that_is_given_an_outcome_stays_as_it_was() -> None:
+    before = {"id": "x", "outcome": None}
+    assert with_outcome(before, ANSWERED)["outcome"]
+    assert before == {"id": "x", "outcome": None}
+
+
+@pytest.mark.parametrize("name", ["cache_read_tokens", "cache_write_tokens", "reasoning_tokens"])
+def test_parts_of_a_usage_are_told_only_where_there_are_some(name: str) -> None:
+    usage = Usage(799, 201, **{name: 5})
+    expected = {"input_tokens": 799, "output_tokens": 201, name: 5}
+    assert told_of(replace(ANSWERED, usage=usage))["usage"] == expected
+
+
+@pytest.mark.parametrize("ending", [Ending.TRUNCATED, Ending.ABORTED])
+def test_an_ending_is_told_unless_the_answer_is_whole(ending: Ending) -> None:
+    assert told_of(replace(ANSWERED, ending=ending))["ending"] == ending.value
+    assert "ending" not in told_of(ANSWERED)
+
+
+def test_an_estimated_usage_says_that_it_is_one() -> None:
+    assert told_of(replace(ANSWERED, usage_estimated=True))["estimated"] is True
+    assert "estimated" not in told_of(ANSWERED)
+
+
+def test_where_nobody_answered_nothing_is_made_up() -> None:
+    told = told_of(Outcome(None, 3, 503, None, 30.04))
+    assert told == {
+        **dict.fromkeys(("target", "ttfb_ms", "usage", "cost_usd", "reported_model")),
+        "attempts": 3,
+        "status": 503,
+        "duration_ms": 30.0,
+    }
+
+
+def test_costs_and_times_are_told_as_exactly_as_they_are_known() -> None:
+    told = told_of(replace(ANSWERED, cost_usd=0.1 + 0.2, ttfb_ms=12.3456))
+    assert (told["cost_usd"], told["ttfb_ms"]) == (0.3, 12.3)

@@ -17,6 +17,7 @@ from extproc.config.guards import guard_windows, orders_of
 from extproc.config.models import requestable, targets_of, targets_of_all, unaliased
 from extproc.config.problems import ConfigError
 from extproc.config.providers import origin_of, provider_of
+from extproc.config.reports import decision_log_of, telemetry_of
 from extproc.config.routes import check_reachable, route_of
 from extproc.config.run import MODEL_NAME, MODEL_NAME_REMEDY, NAME, Compilation, Fact
 from extproc.policy.overrides import PREFIX
@@ -28,14 +29,16 @@ from extproc.vocabulary import APP_HEADER, ModelName, ProviderName
 class Compiled:
     """A config that can run.
 
-    The keys are beside the Snapshot, not in it: the Snapshot may be shown, they may not.
-    `missing_keys` names, per provider that needs a key and has none, where it was looked for.
+    The keys are beside the Snapshot, not in it: the Snapshot may be shown, they may not. So are
+    the headers that OpenTelemetry exports are sent with. `missing_keys` names, per provider that
+    needs a key and has none, where it was looked for.
     """
 
     snapshot: Snapshot
     keys: Mapping[ProviderName, str] = field(repr=False)
     missing_keys: Mapping[ProviderName, str]
     facts: tuple[Fact, ...]
+    otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def compile_config(
@@ -62,6 +65,7 @@ def compile_config(
     names = requestable(run)
     apps = _apps(run)
     passthrough = _passthrough(run)
+    telemetry, otlp_headers = telemetry_of(run)
     if run.problems:
         raise ConfigError(run.problems)
     targets = {target.id: target for model in run.models.values() for target in model}
@@ -92,6 +96,8 @@ def compile_config(
         passthrough=passthrough,
         apps=apps,
         classifier=default_classifier(),
+        decision_log=decision_log_of(file.decision_log),
+        telemetry=telemetry,
     )
     used = snapshot.providers
     return Compiled(
@@ -101,6 +107,7 @@ def compile_config(
             {name: key for name, key in run.missing_keys.items() if name in used}
         ),
         facts=tuple(run.facts),
+        otlp_headers=otlp_headers,
     )
 
 

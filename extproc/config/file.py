@@ -93,11 +93,15 @@ _Duration = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*(ms|s|m|h)\s*$")]
 _Size = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgG]i?)?[bB]\s*$")]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
 _BodyBytes = Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)]
+_LogBytes = Annotated[int, Field(ge=64 * 1024, le=1024**4)]
 DurationS = Annotated[
     _Seconds, BeforeValidator(_duration_s, json_schema_input_type=_Seconds | _Duration)
 ]
 BodyBytes = Annotated[
     _BodyBytes, BeforeValidator(_size_bytes, json_schema_input_type=_BodyBytes | _Size)
+]
+LogBytes = Annotated[
+    _LogBytes, BeforeValidator(_size_bytes, json_schema_input_type=_LogBytes | _Size)
 ]
 _Texts = Text | Annotated[list[Text], Field(min_length=1)]
 OneOrMore = Annotated[
@@ -329,6 +333,42 @@ class AppsSection(Section):
     )
 
 
+class DecisionLogSection(Section):
+    path: Text = Field("stdout", description="A file to append to, `stdout`, or `none`.")
+    max_bytes: LogBytes = Field(
+        100 * 1024 * 1024, description="Size at which the file is rotated; bytes, or `100MiB`."
+    )
+    keep: int = Field(5, ge=1, le=1000, description="Rotated files kept: `path.1` is the newest.")
+
+
+class OtlpSection(Section):
+    """Where OpenTelemetry spans and metrics go, as OTLP over HTTP."""
+
+    endpoint: Text = Field(
+        description="The collector's base URL; `/v1/traces` and `/v1/metrics` are added to it."
+    )
+    headers: dict[Text, SecretStr] = Field(
+        default_factory=dict,
+        description="Sent with every export; write `${NAME}` for what is secret.",
+    )
+    interval: DurationS = Field(30.0, description="How often metrics are exported.")
+    metrics: bool = Field(default=True, description="Whether metrics are exported.")
+    traces: bool = Field(default=True, description="Whether spans are exported, one a request.")
+
+    @model_validator(mode="after")
+    def _exports_something(self) -> Self:
+        if not (self.metrics or self.traces):
+            raise ValueError("exports nothing: turn metrics or traces on, or leave otlp out")
+        return self
+
+
+class TelemetrySection(Section):
+    baseline_model: Text | None = Field(
+        None, description="The model whose price savings are measured against."
+    )
+    otlp: OtlpSection | None = Field(None, description="OpenTelemetry export; off if absent.")
+
+
 class ServerSection(Section):
     decision_timeout: DurationS = Field(
         2.0, description="How long Envoy waits for a decision before it answers 504."
@@ -376,6 +416,12 @@ class ConfigFile(Section):
     apps: AppsSection = Field(
         default_factory=AppsSection,
         description="Which application asks, and which models it may use.",
+    )
+    decision_log: DecisionLogSection = Field(
+        default_factory=DecisionLogSection, description="Where the record of every request goes."
+    )
+    telemetry: TelemetrySection = Field(
+        default_factory=TelemetrySection, description="What is measured, and who is told."
     )
     server: ServerSection = Field(
         default_factory=ServerSection, description="How the router itself runs."

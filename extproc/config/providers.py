@@ -113,13 +113,19 @@ def _base_url(
 def _headers(run: Compilation, section: ProviderSection, location: Location) -> Mapping[str, str]:
     for header, value in section.headers.items():
         at = (*location, header)
-        if not _HEADER_NAME.fullmatch(header):
-            run.problem(at, "not a header name", "use letters, digits and `-`")
-        elif header.lower() in _OWN_HEADERS or header.lower().startswith(_OWN_PREFIXES):
+        if header.lower() in _OWN_HEADERS or header.lower().startswith(_OWN_PREFIXES):
             run.problem(at, "is set by Envoy or by the client", "leave it out")
-        if not value.isascii() or not value.isprintable():
-            run.problem(at, "holds characters that a header can't", "use printable ASCII")
+        else:
+            check_header(run, header, value, at)
     return MappingProxyType({name.lower(): value for name, value in section.headers.items()})
+
+
+def check_header(run: Compilation, name: str, value: str, location: Location) -> None:
+    """Its value never enters a message: it may be a key."""
+    if not _HEADER_NAME.fullmatch(name):
+        run.problem(location, "not a header name", "use letters, digits and `-`")
+    if not value.isascii() or not value.isprintable():
+        run.problem(location, "holds characters that a header can't", "use printable ASCII")
 
 
 def _key(
@@ -147,11 +153,16 @@ def _key(
     return key
 
 
-def origin_of(run: Compilation, written: str, location: Location) -> Passthrough | None:
+def origin_of(
+    run: Compilation,
+    written: str,
+    location: Location,
+    example: str = "https://api.example.com/v1",
+) -> Passthrough | None:
     """Where a base URL points. Its text never enters a message: it may hold a password."""
     what = _wrong_with(written)
     if what:
-        run.problem(location, what, "write a URL such as https://api.example.com/v1")
+        run.problem(location, what, f"write a URL such as {example}")
         return None
     url = urlsplit(written)
     tls = url.scheme == "https"

@@ -1,0 +1,187 @@
+"""The decision log: the record of every request, a JSON object a line, to a file or stdout.
+
+Written by a thread of its own, so that a slow disk holds up no decision. What it can't keep up with
+is dropped and counted: routing matters more than its log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from extproc.servers.rotation import RotatingFile, write_all
+from extproc.snapshot import LOG_NOWHERE, LOG_TO_STDOUT, DecisionLogSettings
+
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Lines that wait for the writer: some ten thousand records."""
+
+GATHER_S: Final = 0.05
+"""How long the writer waits for more lines: one write and one wake-up for many."""
+
+WRITE_BYTES: Final = 64 * 1024
+"""How much is written at once, so that a file grows beyond its size by no more than that."""
+
+SAY_DROPPED_S: Final = 60.0
+"""How often the log says that lines were dropped."""
+
+CLOSE_S: Final = 5.0
+"""How long `close` waits for what is left to be written."""
+
+_log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+class DecisionLogError(Exception):
+    """A decision log that can't be written, found out before anything is served."""
+
+
+class _Sink(Protocol):
+    def write(self, lines: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Descriptor:
+    """An open file descriptor that somebody else closes. No buffer, so no lock held at exit."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def write(self, lines: bytes) -> None:
+        write_all(self._fd, lines)
+
+    def close(self) -> None: ...
+
+
+class DecisionLog:
+    """Takes records from the event loop; `write` never waits and never raises.
+
+    `stdout` is the descriptor that the path `stdout` stands for. `on_dropped` is told how many
+    lines were dropped, from either thread.
+
+    Raises:
+        DecisionLogError: for a file that can't be opened.
+
+    """
+
+    def __init__(
+        self,
+        settings: DecisionLogSettings,
+        stdout: int,
+        on_dropped: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._on_dropped = on_dropped
+        self._lines: list[bytes] = []
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._dropped_unsaid = 0
+        self._say_after = 0.0
+        self._closing = threading.Event()
+        self._changed = threading.Condition()
+        self._writer: threading.Thread | None = None
+        sink = _sink(settings, stdout)
+        if sink:
+            # A daemon: at the end, a disk that hangs must not hold up the process.
+            self._writer = threading.Thread(
+                target=self._drain, args=(sink,), name="decision-log", daemon=True
+            )
+            self._writer.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were not written since the start."""
+        return self._dropped
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        if not self._writer:
+            return
+        line = _encode(record) + b"\n"
+        with self._changed:
+            fits = self._waiting_bytes + len(line) <= WAITING_BYTES_MAX
+            if fits and not self._closing.is_set():
+                self._waiting_bytes += len(line)
+                self._lines.append(line)
+                if len(self._lines) == 1:
+                    self._changed.notify()
+                return
+        self._drop(1, "the writer can't keep up" if not fits else "it is closed")
+
+    def close(self) -> None:
+        """Write what is left, for at most `CLOSE_S`; the rest is counted as dropped."""
+        if not self._writer:
+            return
+        with self._changed:
+            self._closing.set()
+            self._changed.notify()
+        self._writer.join(CLOSE_S)
+        with self._changed:
+            left, self._lines = len(self._lines), []
+        if left:
+            self._drop(left, "it was closed before they were written")
+
+    def _drain(self, sink: _Sink) -> None:
+        while lines := self._taken():
+            for batch in _batches(lines):
+                written = b"".join(batch)
+                try:
+                    sink.write(written)
+                except OSError as error:
+                    self._drop(len(batch), error.strerror or type(error).__name__)
+                with self._changed:
+                    self._waiting_bytes -= len(written)
+        sink.close()
+
+    def _taken(self) -> list[bytes]:
+        """The lines that wait, at least one; none when it is closed and all are written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._lines or self._closing.is_set())
+        self._closing.wait(GATHER_S)
+        with self._changed:
+            lines, self._lines = self._lines, []
+        return lines
+
+    def _drop(self, count: int, why: str) -> None:
+        self._on_dropped(count)
+        now = time.monotonic()
+        with self._changed:
+            self._dropped += count
+            self._dropped_unsaid += count
+            if now < self._say_after:
+                return
+            self._say_after = now + SAY_DROPPED_S
+            unsaid, self._dropped_unsaid = self._dropped_unsaid, 0
+        _log.warning("decision log: %d lines dropped, the last because %s", unsaid, why)
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > WRITE_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    if batch:
+        yield batch
+
+
+def _sink(settings: DecisionLogSettings, stdout: int) -> _Sink | None:
+    if settings.path == LOG_NOWHERE:
+        return None
+    if settings.path == LOG_TO_STDOUT:
+        return _Descriptor(stdout)
+    try:
+        return RotatingFile(Path(settings.path), settings.bytes_max, settings.keep)
+    except OSError as error:
+        what = os.strerror(error.errno) if error.errno else "not a path"
+        raise DecisionLogError(
+            f"decisionLog.path: can't write {settings.path}: {what}; name a file in a folder "
+            f"that this process may write to, or `{LOG_TO_STDOUT}`"
+        ) from None
