@@ -88,11 +88,11 @@ Reply = Proceed | Forward | Answer
 
 
 class Exchange:
-    """One HTTP exchange under one Snapshot, with one view of the targets."""
+    """One HTTP exchange under one Snapshot; `view` gives what is seen of the targets at a time."""
 
     __slots__ = ("_headers", "_path", "_receive", "_snapshot", "_view")
 
-    def __init__(self, snapshot: Snapshot, view: View) -> None:
+    def __init__(self, snapshot: Snapshot, view: Callable[[float], View]) -> None:
         self._snapshot = snapshot
         self._view = view
         self._path = ""
@@ -102,6 +102,11 @@ class Exchange:
     @property
     def finished(self) -> bool:
         return self._receive == self._on_nothing
+
+    @property
+    def request_id(self) -> str:
+        """What Envoy calls this request in its access logs; empty before the headers came."""
+        return self._headers.get("x-request-id", "")
 
     def receive(self, event: Event, *, now: float, draw: int) -> Reply:
         """The reply to `event`. `now` and `draw` are as `decide` takes them."""
@@ -130,8 +135,9 @@ class Exchange:
 
     def _on_body(self, event: Event, now: float, draw: int) -> Reply:
         assert isinstance(event, RequestBody), event
+        view = self._view(now)  # not sooner: an upload takes its time
         decision, payload = read_and_decide(
-            self._path, self._headers, event.body, self._snapshot, self._view, now=now, draw=draw
+            self._path, self._headers, event.body, self._snapshot, view, now=now, draw=draw
         )
         if decision.refusal:
             return _with_decision(refused(decision.refusal), decision)

@@ -67,6 +67,27 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """One request as Envoy saw it end; `settle` makes an `Outcome` of it.
+
+    `record` is the decision's record as JSON. `target` is whose answer came, None if none did.
+    """
+
+    request_id: str
+    record: str
+    began: float
+    target: TargetId | None
+    attempts: int
+    status: int
+    ttfb_ms: float | None
+    duration_ms: float
+    ending: Ending
+    usage: Usage | None = None
+    reported_model: ReportedModel | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one request.
 

@@ -128,7 +128,7 @@ class Playbook:
         return self
 
     def __bool__(self) -> bool:
-        exchange = Exchange(self._snapshot, EMPTY_VIEW)
+        exchange = Exchange(self._snapshot, lambda _: EMPTY_VIEW)
         actual: list[Event | Shown] = []
         for event, reply in zip(self._expected[::2], self._expected[1::2], strict=True):
             assert isinstance(event, Event), event
@@ -338,7 +338,7 @@ def test_what_cannot_be_routed_is_refused_without_a_quote(
 ) -> None:
     event = RequestBody(payload)
     assert Playbook(seed()) >> headers(**more) << Proceed() >> event << expected
-    exchange = Exchange(seed(), EMPTY_VIEW)
+    exchange = Exchange(seed(), lambda _: EMPTY_VIEW)
     exchange.receive(headers(**more), now=NOW, draw=DRAW)
     answer = exchange.receive(event, now=NOW, draw=DRAW)
     assert isinstance(answer, Answer)
@@ -353,7 +353,9 @@ def test_what_cannot_be_routed_is_refused_without_a_quote(
 
 
 def answered(path: str, snapshot: Snapshot) -> Any:  # noqa: ANN401  JSON
-    answer = Exchange(snapshot, EMPTY_VIEW).receive(headers(path, "GET"), now=NOW, draw=DRAW)
+    answer = Exchange(snapshot, lambda _: EMPTY_VIEW).receive(
+        headers(path, "GET"), now=NOW, draw=DRAW
+    )
     assert isinstance(answer, Answer)
     assert answer.status == 200
     return json.loads(answer.body)
@@ -406,7 +408,7 @@ def test_a_model_that_is_not_here_is_a_404_that_lists_those_that_are() -> None:
 
 
 def replied(payload: bytes, path: str = CHAT, snapshot: Snapshot | None = None) -> Reply:
-    exchange = Exchange(snapshot or world(), EMPTY_VIEW)
+    exchange = Exchange(snapshot or world(), lambda _: EMPTY_VIEW)
     assert exchange.receive(headers(path), now=NOW, draw=DRAW) == Proceed()
     return exchange.receive(RequestBody(payload), now=NOW, draw=DRAW)
 
@@ -646,7 +648,7 @@ def test_no_chain_names_a_cluster_that_envoy_does_not_hold(
         name: data.draw(target_views)
         for name in data.draw(st.lists(st.sampled_from([*snapshot.targets]), unique=True))
     }
-    exchange = Exchange(snapshot, View(seen))
+    exchange = Exchange(snapshot, lambda _: View(seen))
     draw = data.draw(st.integers(0, 2**DRAW_BITS - 1))
     event = headers(path)
     event = replace(event, headers={**event.headers, **{k: v for k, v in said.items() if v}})

@@ -144,7 +144,7 @@ def test_to_proceed_is_an_empty_answer_to_the_headers() -> None:
 
 
 def forwarded() -> Forward:
-    exchange = Exchange(snapshot_of(SEED), EMPTY_VIEW)
+    exchange = Exchange(snapshot_of(SEED), lambda _: EMPTY_VIEW)
     exchange.receive(
         RequestHeaders({":method": "POST", ":path": CHAT}, end_of_stream=False), now=0, draw=0
     )

@@ -6,11 +6,13 @@ is dropped and counted: routing matters more than its log.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,6 +29,9 @@ GATHER_S: Final = 0.05
 
 WRITE_BYTES: Final = 64 * 1024
 """How much is written at once, so that a file grows beyond its size by no more than that."""
+
+LAST_BYTES: Final = 1024 * 1024
+"""How far back from its end a file is read for what it holds already."""
 
 SAY_DROPPED_S: Final = 60.0
 """How often the log says that lines were dropped."""
@@ -77,7 +82,9 @@ class DecisionLog:
         on_dropped: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._on_dropped = on_dropped
+        self._settings = settings
         self._lines: list[bytes] = []
+        self._waiting: list[Future[None]] = []
         self._waiting_bytes = 0
         self._dropped = 0
         self._dropped_unsaid = 0
@@ -112,6 +119,25 @@ class DecisionLog:
                 return
         self._drop(1, "the writer can't keep up" if not fits else "it is closed")
 
+    async def written(self) -> None:
+        """Returns when all lines up to now have been written, or dropped."""
+        with self._changed:
+            if not self._waiting_bytes:
+                return
+            done: Future[None] = Future()
+            self._waiting.append(done)
+        await asyncio.wrap_future(done)
+
+    def last_ids(self) -> list[str]:
+        """The ids of the last records that the file holds: those of the process before this one."""
+        path = self._settings.path
+        if path in {LOG_NOWHERE, LOG_TO_STDOUT}:
+            return []
+        with Path(path).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            lines = file.read().splitlines()
+        return [found for line in lines if (found := _id_of(line))]
+
     def close(self) -> None:
         """Write what is left, for at most `CLOSE_S`; the rest is counted as dropped."""
         if not self._writer:
@@ -126,7 +152,8 @@ class DecisionLog:
             self._drop(left, "it was closed before they were written")
 
     def _drain(self, sink: _Sink) -> None:
-        while lines := self._taken():
+        while True:
+            lines, waiting = self._taken()
             for batch in _batches(lines):
                 written = b"".join(batch)
                 try:
@@ -135,16 +162,28 @@ class DecisionLog:
                     self._drop(len(batch), error.strerror or type(error).__name__)
                 with self._changed:
                     self._waiting_bytes -= len(written)
+            self._tell(waiting)
+            if not lines:
+                break
         sink.close()
 
-    def _taken(self) -> list[bytes]:
-        """The lines that wait, at least one; none when it is closed and all are written."""
+    def _tell(self, waiting: Iterable[Future[None]]) -> None:
+        """Those who began to wait while their lines were being written wait no longer either."""
+        with self._changed:
+            late, self._waiting = ([], self._waiting) if self._lines else (self._waiting, [])
+        for done in (*waiting, *late):
+            if done.set_running_or_notify_cancel():
+                done.set_result(None)
+
+    def _taken(self) -> tuple[list[bytes], list[Future[None]]]:
+        """The lines that wait, and who waits for them; no lines when it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._closing.is_set())
         self._closing.wait(GATHER_S)
         with self._changed:
             lines, self._lines = self._lines, []
-        return lines
+            waiting, self._waiting = self._waiting, []
+        return lines, waiting
 
     def _drop(self, count: int, why: str) -> None:
         self._on_dropped(count)
@@ -157,6 +196,21 @@ class DecisionLog:
             self._say_after = now + SAY_DROPPED_S
             unsaid, self._dropped_unsaid = self._dropped_unsaid, 0
         _log.warning("decision log: %d lines dropped, the last because %s", unsaid, why)
+
+
+def _id_of(line: bytes) -> str | None:
+    """None for what is no record: the first of the lines may be half of one."""
+    try:
+        return _read_id(line).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_read_id: Final = msgspec.json.Decoder(_Identified).decode
 
 
 def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

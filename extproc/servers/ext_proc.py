@@ -11,13 +11,10 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import grpc.aio
-import msgspec
 
 from extproc.exchange import Answer, Exchange, Proceed, Reply, refused
 from extproc.policy.draw import DRAW_BITS
-from extproc.record import record
-from extproc.snapshot import Snapshot
-from extproc.state.view import EMPTY_VIEW
+from extproc.servers.router import Router
 from extproc.vocabulary import Refusal
 from extproc.wire.ext_proc import METHOD, SERVICE, decode, encode
 
@@ -27,12 +24,7 @@ MESSAGE_OVERHEAD_BYTES_MAX: Final = 1024 * 1024
 STREAMS_MAX: Final = 20_000
 """Exchanges open at once; more are refused, and Envoy answers 503."""
 
-DECISIONS: Final = "extproc.decisions"
-"""The logger of decisions: one JSON object a line, the public record."""
-
-_decisions = logging.getLogger(DECISIONS)
 _log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 _random_bits = random.getrandbits  # ids must be distinct, not secret
 
 _BROKEN: Final = Refusal(
@@ -43,8 +35,8 @@ _BROKEN: Final = Refusal(
 class ExtProcService:
     """Answers every message of every stream, whatever happens."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, router: Router) -> None:
+        self._router = router
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -61,7 +53,7 @@ class ExtProcService:
         It returns right after the last answer that matters, so that Envoy sends nothing of the
         response here.
         """
-        exchange = Exchange(self._snapshot, EMPTY_VIEW)
+        exchange = Exchange(self._router.snapshot, self._router.view)
         self._open += 1
         self._idle.clear()
         try:
@@ -77,9 +69,20 @@ class ExtProcService:
 
     def _reply(self, exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
         try:
-            return _received(exchange, message)
+            return self._received(exchange, message)
         except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
             return _broken(error), None
+
+    def _received(self, exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
+        event = decode(message)
+        now = time.time()
+        began_ns = time.perf_counter_ns()
+        draw = _random_bits(DRAW_BITS)
+        reply = exchange.receive(event, now=now, draw=draw)
+        if isinstance(reply, Proceed) or not reply.decision:
+            return reply, None
+        decide_us = (time.perf_counter_ns() - began_ns) // 1000
+        return reply, self._router.decided(exchange.request_id, reply.decision, decide_us)
 
     def handler(self) -> grpc.GenericRpcHandler:
         # Bytes in and out: what can't be parsed is answered here, not by grpc.
@@ -87,16 +90,6 @@ class ExtProcService:
             self.process
         )
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
-
-
-def _received(exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
-    event = decode(message)
-    began_ns = time.perf_counter_ns()
-    reply = exchange.receive(event, now=time.time(), draw=_random_bits(DRAW_BITS))
-    if not isinstance(reply, Proceed) and reply.decision:
-        decide_us = (time.perf_counter_ns() - began_ns) // 1000
-        return reply, _encode(record(reply.decision, decide_us))
-    return reply, None
 
 
 def _broken(error: Exception) -> Answer:

@@ -170,7 +170,7 @@ def snapshot_of(targets: int, unmatched: int = 0, routes: int = 1) -> Snapshot:
 
 def exchanged(snapshot: Snapshot, headers: bytes, body: bytes, draw: int) -> tuple[bytes, bytes]:
     """One exchange as the service leads it, without the service."""
-    exchange = Exchange(snapshot, EMPTY_VIEW)
+    exchange = Exchange(snapshot, lambda _: EMPTY_VIEW)
     first = encode(exchange.receive(decode(headers), now=1_800_000_000.5, draw=draw))
     return first, encode(exchange.receive(decode(body), now=1_800_000_000.5, draw=draw))
 

@@ -1,0 +1,121 @@
+"""What one router process knows, and whom it tells: the loop from a decision to its outcome.
+
+    decision ──► state (what it reserves), metrics, `/decisions`, and its record into the request
+    attempt  ──► state (health, limits, latency), metrics
+    ended    ──► outcome and cost ──► state, metrics, `/decisions`, decision log, OpenTelemetry
+
+Attempts and ended requests come from Envoy's access logs, some of a second late; of requests that
+any replica has decided, and in any order. Everything runs on the event loop, nothing here waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from extproc.outcome import Attempt, Ended, Finished
+from extproc.record import record, with_outcome
+from extproc.servers.decision_log import DecisionLog
+from extproc.servers.decisions import Decisions
+from extproc.servers.metrics import Metrics
+from extproc.servers.telemetry import Exporter
+from extproc.settle import settled
+from extproc.snapshot import Snapshot
+from extproc.state.state import State
+from extproc.state.view import View
+from extproc.vocabulary import Decision
+
+SNAPSHOTS_MAX: Final = 8
+"""Configs that are remembered for their prices: a request may end under a later one."""
+
+WRITTEN_MAX: Final = 65_536
+"""Records that are known to be written, so that one told of twice is written once."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Router:
+    """One for each process. `snapshot` is the config that runs; an exchange takes it once."""
+
+    def __init__(self, snapshot: Snapshot, metrics: Metrics, log: DecisionLog) -> None:
+        self.metrics = metrics
+        self.decisions = Decisions()
+        self.state = State()
+        self.exporter: Exporter | None = None
+        self._log = log
+        self._recent: dict[str, Snapshot] = {}
+        self._written: dict[str, None] = dict.fromkeys(log.last_ids())
+        self.use(snapshot)
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Decide by `snapshot` from now on."""
+        gone = self.state.targets.keys() - snapshot.targets.keys()
+        self.snapshot = snapshot
+        self.state.configure(snapshot)
+        self.metrics.configured(snapshot)
+        self.metrics.forget(gone)
+        self._recent.pop(snapshot.config, None)
+        self._recent[snapshot.config] = snapshot
+        if len(self._recent) > SNAPSHOTS_MAX:
+            del self._recent[next(iter(self._recent))]
+
+    def view(self, now: float) -> View:
+        return self.state.view(now)
+
+    def decided(self, request_id: str, decision: Decision, decide_us: int) -> bytes:
+        """The record of `decision` as JSON, for the request to carry."""
+        told = record(decision, decide_us)
+        self.state.decided(request_id, decision, decision.time)
+        self.metrics.decided(decision, decide_us)
+        self.decisions.decided(decision.id, told)
+        return _encode(told)
+
+    def attempted(self, attempt: Attempt) -> None:
+        now = time.time()
+        for change in self.state.attempted(attempt, now):
+            self.metrics.breaker_changed(change.target, change.new)
+        if attempt.target in self.snapshot.targets:
+            self.metrics.attempted(attempt)
+
+    def ended(self, ended: Ended) -> None:
+        """Raises `msgspec.DecodeError` and the like if its record is none."""
+        decided = _decode(ended.record)
+        if not self._is_new(decided["id"]):
+            self.metrics.entries("duplicate")
+            return
+        outcome = settled(ended, decided, self._recent.get(decided["config"], self.snapshot))
+        told = with_outcome(decided, outcome)
+        self.state.finished(ended.request_id, decided, outcome, time.time())
+        self.decisions.finished(told)
+        self._log.write(told)
+        finished = Finished(ended.request_id, told, outcome, ended.began, ended.traceparent)
+        self.metrics.finished(finished)
+        if self.exporter:
+            self.exporter.finished(finished)
+
+    async def written(self) -> None:
+        """Returns when what has ended so far is in the decision log."""
+        await self._log.written()
+
+    def sweep(self) -> None:
+        """Once a second or so: let go of what waited too long, show what time alone has changed."""
+        now = time.time()
+        self.state.sweep(now)
+        view = self.state.view(now)
+        for target in self.state.broken:
+            self.metrics.breaker_changed(target, view.of(target).breaker)
+
+    def report(self) -> list[Mapping[str, Any]]:
+        return self.state.report(time.time())
+
+    def _is_new(self, decision_id: str) -> bool:
+        if decision_id in self._written:
+            return False
+        self._written[decision_id] = None
+        if len(self._written) > WRITTEN_MAX:
+            del self._written[next(iter(self._written))]
+        return True

@@ -1,0 +1,153 @@
+"""Batches of Envoy's access logs, as OTLP carries them → attempts and ended requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+
+from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field
+from extproc.outcome import Attempt, Ended, Ending, Failure, Usage
+from extproc.vocabulary import ReportedModel, TargetId
+
+SERVICE: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
+METHOD: Final = "Export"
+TAKEN: Final = ExportLogsServiceResponse().SerializeToString()
+
+Fields = Mapping[str, str]
+
+_ABSENT: Final = frozenset({"", "-"})
+_EVENT_STREAM: Final = "text/event-stream"
+
+_TIMED_OUT: Final = frozenset({"UT", "SI"})
+_NOT_REACHED: Final = frozenset({"UF", "UH", "UO"})
+_BROKEN_OFF: Final = frozenset({"UR", "UC", "UPE", "LR", "UMSDR"})
+_LEFT: Final = frozenset({"DC", "DR"})
+"""Response flags, as Envoy's %RESPONSE_FLAGS% abbreviates them."""
+
+
+class UnreadableEntryError(Exception):
+    """An entry that lacks what it is useless without, or has no number where one belongs."""
+
+
+def entries_of(message: bytes) -> Iterable[tuple[str, Fields]]:
+    """Each entry's log and the fields that it has. Raises protobuf's `DecodeError`."""
+    for batch in ExportLogsServiceRequest.FromString(message).resource_logs:
+        log = next(
+            (a.value.string_value for a in batch.resource.attributes if a.key == LOG_NAME), ""
+        )
+        for scope in batch.scope_logs:
+            for entry in scope.log_records:
+                yield log, _fields(entry.attributes)
+
+
+def read(log: str, fields: Fields) -> Attempt | Ended | None:
+    """What an entry tells; None for an attempt that reached no target, or another's log.
+
+    Raises:
+        UnreadableEntryError: for an entry that is not as Envoy was told to write it.
+
+    """
+    try:
+        if log == REQUESTS:
+            return _ended(fields)
+        if log == ATTEMPTS and Field.TARGET in fields:
+            return _attempt(fields)
+    except (KeyError, ValueError) as error:
+        raise UnreadableEntryError(f"{log}: {type(error).__name__}") from None
+    return None
+
+
+def _fields(attributes: Iterable[object]) -> dict[str, str]:
+    found = {}
+    for attribute in attributes:
+        value = attribute.value.string_value
+        if value not in _ABSENT:
+            found[attribute.key] = value
+    return found
+
+
+def _attempt(fields: Fields) -> Attempt:
+    status = int(fields.get(Field.STATUS, "0")) or None
+    return Attempt(
+        request_id=fields[Field.REQUEST_ID],
+        number=int(fields[Field.ATTEMPT]),
+        target=TargetId(fields[Field.TARGET]),
+        began=float(fields[Field.BEGAN]),
+        status=status,
+        failure=_failure(status, _flags(fields)),
+        ttfb_ms=_milliseconds(fields, Field.FIRST_BYTE_US),
+        duration_ms=_duration_ms(fields),
+        streamed=fields.get(Field.CONTENT_TYPE, "").startswith(_EVENT_STREAM),
+        headers={name: fields[name] for name in LIMIT_HEADERS if name in fields},
+    )
+
+
+def _failure(status: int | None, flags: frozenset[str]) -> Failure | None:
+    if flags & _TIMED_OUT:
+        return Failure.TIMEOUT
+    if flags & _NOT_REACHED:
+        return Failure.CONNECT
+    if flags & _BROKEN_OFF:
+        return Failure.RESET
+    return Failure.STATUS if status is not None and status >= 500 else None
+
+
+def _ended(fields: Fields) -> Ended:
+    answered = Field.UPSTREAM_US in fields and Field.TARGET in fields
+    model = fields.get(Field.MODEL)
+    return Ended(
+        request_id=fields[Field.REQUEST_ID],
+        record=fields[Field.RECORD],
+        began=float(fields[Field.BEGAN]),
+        target=TargetId(fields[Field.TARGET]) if answered else None,
+        attempts=int(fields.get(Field.ATTEMPT, "0")),
+        status=int(fields.get(Field.STATUS, "0")),
+        ttfb_ms=_milliseconds(fields, Field.FIRST_BYTE_US),
+        duration_ms=_duration_ms(fields),
+        ending=_ending(_flags(fields), answered=answered),
+        usage=_usage(fields),
+        reported_model=ReportedModel(model) if model else None,
+        traceparent=fields.get(Field.TRACEPARENT),
+    )
+
+
+def _ending(flags: frozenset[str], *, answered: bool) -> Ending:
+    if flags & _LEFT:
+        return Ending.ABORTED
+    if answered and flags & (_BROKEN_OFF | _TIMED_OUT):
+        return Ending.TRUNCATED
+    return Ending.COMPLETE
+
+
+def _usage(fields: Fields) -> Usage | None:
+    """None unless both counts are there: half of a usage is no ground for a cost."""
+    if Field.INPUT_TOKENS not in fields or Field.OUTPUT_TOKENS not in fields:
+        return None
+    return Usage(
+        input_tokens=int(fields[Field.INPUT_TOKENS]),
+        output_tokens=int(fields[Field.OUTPUT_TOKENS]),
+        cache_read_tokens=int(fields.get(Field.CACHE_READ_TOKENS, "0")),
+        cache_write_tokens=int(fields.get(Field.CACHE_WRITE_TOKENS, "0")),
+        reasoning_tokens=int(fields.get(Field.REASONING_TOKENS, "0")),
+    )
+
+
+def _flags(fields: Fields) -> frozenset[str]:
+    said = fields.get(Field.FLAGS)
+    return frozenset(said.split(",")) if said else frozenset()
+
+
+def _milliseconds(fields: Fields, name: Field) -> float | None:
+    said = fields.get(name)
+    return None if said is None else int(said) / 1000
+
+
+def _duration_ms(fields: Fields) -> float:
+    """To the last byte or, where none came, to the end, of which Envoy tells no fractions."""
+    to_last_byte = _milliseconds(fields, Field.LAST_BYTE_US)
+    return float(fields[Field.DURATION_MS]) if to_last_byte is None else to_last_byte
