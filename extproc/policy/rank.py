@@ -22,6 +22,10 @@ since where requests are rare every target is always due."""
 ABOUT: Final = 1.1
 """Latencies no further apart are the same, or one target would take all for a millisecond."""
 
+FAR: Final = 5.0
+"""One so many times slower than the fastest is not drawn: of three, two that are slow would else
+meet in every third draw, and the faster of them win it."""
+
 Ranked = list[Candidate]
 _Seen = Mapping[TargetId, TargetView]
 
@@ -104,7 +108,7 @@ def _is_due(seen: TargetView) -> bool:
 
 
 def _steady(candidates: Sequence[Candidate], seen: _Seen) -> Sequence[Candidate]:
-    """Those to draw from: without a spike, and not out on a request that may never come back.
+    """Those to draw from: near the fastest, without a spike, not out on a request that may be lost.
 
     Of one that was never seen, or is silent, the next request should not find out the same again.
     """
@@ -113,7 +117,10 @@ def _steady(candidates: Sequence[Candidate], seen: _Seen) -> Sequence[Candidate]
         return of.pending > 0 and (of.ttfb_ms is None or of.silent)
 
     heard = [c for c in candidates if not is_awaited(seen[c.target.id])] or candidates
-    return [c for c in heard if not seen[c.target.id].spiking] or heard
+    calm = [c for c in heard if not seen[c.target.id].spiking] or heard
+    known = [c.expected_latency_ms for c in calm if c.expected_latency_ms is not None]
+    far_ms = FAR * min(known, default=math.inf)
+    return [c for c in calm if (c.expected_latency_ms or 0.0) <= far_ms]
 
 
 def _two(candidates: Sequence[Candidate], draw: Draw) -> tuple[Candidate, Candidate]:
