@@ -1,4 +1,4 @@
-"""A fleet of providers that exists in fake time only: clients ask, logs come late, nobody sleeps."""
+"""A fleet of providers that exists in fake time only: clients ask, logs come late, none sleeps."""
 
 import heapq
 from collections import Counter
