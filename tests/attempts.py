@@ -25,7 +25,7 @@ def attempt(
     """One that began `at` seconds after the start and took as long as its first byte."""
     answered = status is not None
     return Attempt(
-        request_id=f"r{next(_ids)}" if request_id is None else request_id,
+        request_id=f"of-nobody-here-{next(_ids)}" if request_id is None else request_id,
         number=number,
         target=target,
         began=START + at,
