@@ -18,7 +18,7 @@ from extproc.policy.eligibility import Need, ineligible
 from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
 from extproc.policy.match import match_route
 from extproc.policy.overrides import Overrides, overrides_of
-from extproc.policy.rank import ranked
+from extproc.policy.rank import eased_in, ranked
 from extproc.policy.request import Request
 from extproc.policy.requested_model import avoided, pinned_targets
 from extproc.policy.task import task_of
@@ -81,8 +81,10 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
         return refused(decision, _nothing_eligible(route, decision.rejected))
     current = _as_available(every, need, view, now)
     objective = route.objective if pinned is None else Objective.ORDER
-    ahead = ranked(_unrejected(current[: len(first)]), objective, view, Draw(draw))
-    chain = [*ahead, *_unrejected(current[len(first) :])]
+    chance = Draw(draw)
+    ahead = ranked(_unrejected(current[: len(first)]), objective, view, chance)
+    usual = [*ahead, *_unrejected(current[len(first) :])]
+    chain = eased_in(usual, view, chance)
     if ahead:
         choice = Choice(route.objective) if pinned is None else Choice.REQUESTED
     elif chain:
@@ -91,6 +93,8 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
         choice = Choice.LEAST_BAD
         chain = sorted(_unrejected(every), key=lambda c: badness(view.of(c.target.id), now))
     why = _why(choice, route, len(ahead or chain))
+    if usual and chain[0] is not usual[0]:
+        why = f"{usual[0].target.id} is still in slow start; else {why}"
     length = 1 if asked.no_fallback else snapshot.max_attempts
     return replace(
         decision, candidates=current, chain=tuple(chain[:length]), why=why, choice=choice

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from extproc.outcome import Ended, Outcome, Usage
 from extproc.price import PriceList, Tokens, cost_usd, price_at
 from extproc.snapshot import Snapshot
 
-_FAILED: int = 400
+_FAILED: Final = 400
 
 
 def settled(ended: Ended, record: Mapping[str, Any], snapshot: Snapshot) -> Outcome:
@@ -30,7 +30,7 @@ def settled(ended: Ended, record: Mapping[str, Any], snapshot: Snapshot) -> Outc
         usage=usage,
         usage_estimated=usage is not None and ended.usage is None,
         cost_usd=_cost_usd(usage, target.prices if target else (), ended.began),
-        baseline_cost_usd=baseline and _cost_usd(usage, baseline.prices, ended.began),
+        baseline_cost_usd=_cost_usd(usage, baseline.prices, ended.began) if baseline else None,
         reported_model=ended.reported_model,
     )
 

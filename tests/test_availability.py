@@ -1,5 +1,6 @@
 """Which eligible targets can take a request now, and what happens when none can."""
 
+from collections import Counter
 from functools import cache
 from itertools import permutations
 
@@ -8,6 +9,7 @@ from configs import request_of, snapshot_of, target
 
 from extproc.decide import decide
 from extproc.policy.availability import badness, unavailable
+from extproc.policy.draw import Draw
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
 from extproc.state.view import UNSEEN, Breaker, TargetView, View
@@ -45,6 +47,11 @@ NO_TOKENS = TargetView(tokens_left=0)
         (TargetView(tokens_left=149), Reason.TOKENS_EXHAUSTED),
         (TargetView(tokens_left=150), None),
         (TargetView(requests_left=1, tokens_left=150), None),
+        # Counted apart: 100 tokens of input, 50 of output.
+        (TargetView(input_tokens_left=99), Reason.TOKENS_EXHAUSTED),
+        (TargetView(output_tokens_left=49), Reason.TOKENS_EXHAUSTED),
+        (TargetView(input_tokens_left=100, output_tokens_left=50), None),
+        (TargetView(pending=99, stale=True, silent=True, slow_start=0.1), None),
         (TargetView(requests_left=0, tokens_left=0), Reason.REQUESTS_EXHAUSTED),
         (TargetView(requests_left=0, not_before=NOW + 1), Reason.NOT_BEFORE),
         (TargetView(breaker=Breaker.OPEN, not_before=NOW + 1), Reason.BREAKER_OPEN),
@@ -68,6 +75,7 @@ def test_a_target_is_left_out_for_the_gravest_of_its_reasons(
         (WAITING, "asked to be left alone for 30 s"),
         (TargetView(tokens_left=20.4), "needs 150 tokens, 20 left in this minute"),
         (TargetView(tokens_left=-20), "needs 150 tokens, 0 left in this minute"),
+        (TargetView(output_tokens_left=9), "needs 50 output tokens, 9 left in this minute"),
     ],
 )
 def test_the_reason_tells_how_far_it_is_from_available(seen: TargetView, detail: str) -> None:
@@ -143,6 +151,33 @@ def test_a_target_that_is_not_available_is_not_tried_while_another_can_serve(
 
 def test_a_target_that_is_to_be_probed_is_tried() -> None:
     assert names(decided(seen(a=TO_PROBE))) == "abcd"
+
+
+@pytest.mark.parametrize("objective", ["order", "cost", "latency", "weighted"])
+def test_a_target_in_slow_start_comes_first_for_its_share_and_else_last(objective: str) -> None:
+    view = seen(**{name: TargetView(slow_start=0.25) for name in "ab"})
+    firsts: Counter[str] = Counter()
+    source = Draw(1)
+    for _ in range(4000):
+        draw = int(source.share() * 2**40) << 40 | int(source.share() * 2**40)
+        decision = decide(request_of(), world(objective), view, now=NOW, draw=draw)
+        assert sorted(names(decision)) == list("abcd")
+        firsts[names(decision)[0]] += 1
+        moved = names(decision)[0] in "cd"
+        assert ("slow start" in decision.why) == (moved or "still" in decision.why)
+    # `a` comes first in a quarter, `b` in a quarter of those left, a fallback else.
+    assert firsts["c"] / 4000 == pytest.approx(0.75**2, abs=0.03)
+    assert firsts["d"] == 0
+
+
+def test_a_slow_start_that_makes_way_is_told_of() -> None:
+    decision = decided(seen(a=TargetView(slow_start=0.0)))
+    assert names(decision) == "bcda"
+    assert decision.why == "home/a is still in slow start; else first of 2 eligible"
+
+
+def test_where_all_are_in_slow_start_the_order_stays() -> None:
+    assert names(decided(seen(**{n: TargetView(slow_start=0.0) for n in "abcd"}))) == "abcd"
 
 
 def test_fallbacks_stand_behind_every_first_choice_that_is_available() -> None:

@@ -192,6 +192,12 @@ def target_view(rng: Random, trouble: float) -> TargetView:
         ms_per_token=rng.choice([None, 0.0, 2.0, 20.0]),
         spiking=rng.random() < 0.2,
         cached_share=rng.choice([0.0, 0.0, 0.4, 1.0]),
+        input_tokens_left=50.0 if in_trouble() else None,
+        output_tokens_left=50.0 if in_trouble() else None,
+        pending=rng.choice([0, 0, 1, 40]),
+        stale=rng.random() < 0.3,
+        silent=rng.random() < 0.1,
+        slow_start=rng.choice([1.0, 1.0, 1.0, 0.1, 0.7]),
     )
 
 
@@ -351,6 +357,8 @@ def is_available(asked: Asked, target: Target, size: int) -> bool:
         or seen.not_before > NOW
         or (seen.requests_left is not None and seen.requests_left < 1)
         or (seen.tokens_left is not None and seen.tokens_left < size + asked.output_tokens)
+        or (seen.input_tokens_left is not None and seen.input_tokens_left < size)
+        or (seen.output_tokens_left is not None and seen.output_tokens_left < asked.output_tokens)
     )
 
 

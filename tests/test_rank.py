@@ -9,7 +9,7 @@ from configs import CHAT, payload_of, request_of, snapshot_of, target
 
 from extproc.decide import decide
 from extproc.policy.draw import DRAW_BITS, Draw
-from extproc.policy.rank import EXPLORED_SHARE, ranked
+from extproc.policy.rank import EXPLORED_SHARE, TRIED_SHARE, ranked
 from extproc.policy.request import Request
 from extproc.policy.weigh import expected_latency_ms, weighed
 from extproc.price import Price, PricePeriod, Rate
@@ -305,6 +305,65 @@ def test_where_all_spike_the_faster_of_two_still_comes_first() -> None:
 def test_of_two_the_faster_comes_first_but_for_exploration() -> None:
     shares = firsts([candidate("a", latency=9), candidate("b", latency=8)], Objective.LATENCY)
     assert shares["b"] == pytest.approx(1 - EXPLORED_SHARE / 2, abs=0.003)
+
+
+DUE = 1 - (1 - EXPLORED_SHARE) * (1 - TRIED_SHARE)
+
+
+@pytest.mark.parametrize("objective", [Objective.ORDER, Objective.LATENCY])
+@pytest.mark.parametrize("pending", [0, 1, 7])
+def test_one_that_spiked_is_tried_again_once_it_is_stale_and_has_no_request(
+    objective: Objective, pending: int
+) -> None:
+    two = [candidate("a", latency=900), candidate("b", latency=100)]
+    spiked = TargetView(ttfb_ms=900, spiking=True, stale=True, pending=pending)
+    busy = TargetView(ttfb_ms=100, pending=1)
+    share = firsts(two, objective, view(a=spiked, b=busy))["a"]
+    due = TRIED_SHARE if objective is Objective.ORDER else DUE
+    assert share == (pytest.approx(due, abs=0.01) if not pending else 0)
+
+
+@pytest.mark.parametrize(
+    ("ms", "share"), [(101.0, 0.5), (109.0, 0.5), (112.0, 0.005), (900, 0.005)]
+)
+def test_latencies_within_a_tenth_are_the_same(ms: float, share: float) -> None:
+    two = [candidate("a", latency=ms), candidate("b", latency=100)]
+    assert firsts(two, Objective.LATENCY)["a"] == pytest.approx(share, abs=0.02)
+
+
+def test_of_two_as_fast_the_less_busy_one_comes_first() -> None:
+    two = [candidate("a", latency=100), candidate("b", latency=105)]
+    seen = view(a=TargetView(pending=4), b=TargetView(pending=3))
+    assert firsts(two, Objective.LATENCY, seen)["b"] == 1
+
+
+@pytest.mark.parametrize(
+    "awaited", [TargetView(pending=1), TargetView(ttfb_ms=1, pending=1, silent=True)]
+)
+def test_one_unseen_or_silent_is_not_drawn_while_it_has_a_request(awaited: TargetView) -> None:
+    latency = awaited.ttfb_ms
+    two = [candidate("a", latency=latency), candidate("b", latency=500)]
+    busy = TargetView(ttfb_ms=500, pending=9)
+    assert firsts(two, Objective.LATENCY, view(a=awaited, b=busy))["a"] == 0
+    free = replace(awaited, pending=0)
+    assert firsts(two, Objective.LATENCY, view(a=free, b=busy))["a"] > 0.4
+
+
+def test_where_all_are_awaited_all_are_drawn() -> None:
+    two = [candidate("a"), candidate("b")]
+    seen = view(**dict.fromkeys("ab", TargetView(pending=1)))
+    assert firsts(two, Objective.LATENCY, seen)["a"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_two_slow_ones_do_not_share_every_third_draw() -> None:
+    three = [candidate(n, latency=ms) for n, ms in {"a": 100, "b": 501, "c": 900}.items()]
+    shares = firsts(three, Objective.LATENCY)
+    assert shares["b"] + shares["c"] == pytest.approx(EXPLORED_SHARE * 2 / 3, abs=0.003)
+
+
+def test_only_one_that_has_no_request_is_explored() -> None:
+    two = [candidate("a", latency=300), candidate("b", latency=100)]
+    assert firsts(two, Objective.LATENCY, view(a=TargetView(pending=1)))["a"] == 0
 
 
 # Weighted

@@ -26,6 +26,12 @@ targets:
     msPerToken: 12.5
     spiking: true
     cachedShare: 0.25
+    inputTokensLeft: 900
+    outputTokensLeft: 90
+    pending: 2
+    stale: true
+    silent: true
+    slowStart: 0.4
 calibration: { claude: 1.2 }
 outputTokens: { chat: 180 }
 """
@@ -41,6 +47,12 @@ EXPECTED = View(
             ms_per_token=12.5,
             spiking=True,
             cached_share=0.25,
+            input_tokens_left=900,
+            output_tokens_left=90,
+            pending=2,
+            stale=True,
+            silent=True,
+            slow_start=0.4,
         )
     },
     calibration={Family.CLAUDE: Calibration(1.2)},

@@ -12,9 +12,12 @@ import uvloop
 
 from extproc.command_line.addresses import grpc_address, port_or_any
 from extproc.command_line.loading import complain, load
-from extproc.config import ConfigError
-from extproc.servers.ext_proc import DECISIONS
+from extproc.config import Compiled, ConfigError
+from extproc.servers.decision_log import DecisionLog, DecisionLogError
+from extproc.servers.metrics import Metrics
+from extproc.servers.router import Router
 from extproc.servers.serving import BindError, Listen, serve
+from extproc.servers.telemetry import TelemetryError, start
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,25 +37,30 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    _print_decisions()
     listen = Listen(
         router=arguments.listen or ["127.0.0.1:9002"],
         admin_host=arguments.admin_host,
         admin_port=arguments.admin_port,
     )
     try:
-        snapshot = load(arguments.config).snapshot
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(snapshot, listen))
-    except (ConfigError, BindError) as error:
+        router = _router(load(arguments.config))
+    except (ConfigError, DecisionLogError, TelemetryError) as error:
         return complain(error)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(router, listen, str(arguments.config)))
+    except BindError as error:
+        return complain(error)
+    finally:
+        router.close()
     return 0
 
 
-def _print_decisions() -> None:
-    """The record of every decision to stdout, a line each; all other messages go to stderr."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    decisions = logging.getLogger(DECISIONS)
-    decisions.addHandler(handler)
-    decisions.propagate = False
+def _router(compiled: Compiled) -> Router:
+    """Raises `DecisionLogError` and `TelemetryError`."""
+    snapshot = compiled.snapshot
+    otlp = snapshot.telemetry.otlp
+    exporter = start(otlp, compiled.otlp_headers) if otlp else None
+    metrics = Metrics()
+    log = DecisionLog(snapshot.decision_log, sys.stdout.fileno(), metrics.log_dropped)
+    return Router(snapshot, metrics, log, exporter)

@@ -24,10 +24,16 @@ class TargetStateSection(Section):
     not_before: float = Field(0.0, description="Unix seconds.")
     requests_left: float | None = Field(None, description="Of this minute.")
     tokens_left: float | None = Field(None, description="Of this minute.")
+    input_tokens_left: float | None = Field(None, description="Where they are counted apart.")
+    output_tokens_left: float | None = Field(None, description="Where they are counted apart.")
     ttfb_ms: float | None = Field(None, ge=0)
     ms_per_token: float | None = Field(None, ge=0)
     spiking: bool = False
     cached_share: Share = 0.0
+    pending: int = Field(0, ge=0, description="Requests under way.")
+    stale: bool = Field(default=False, description="Not heard of for seconds.")
+    silent: bool = Field(default=False, description="Should have answered by now.")
+    slow_start: Share = Field(1.0, description="Of its requests, after its breaker has closed.")
 
 
 class StateSection(Section):

@@ -20,12 +20,14 @@ from envoy_data_plane.envoy.config.accesslog.v3 import (
     StatusCodeFilter,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
+    ApiVersion,
     BackoffStrategy,
     GrpcService,
     GrpcServiceEnvoyGrpc,
     RetryPolicy,
     RuntimeUInt32,
 )
+from envoy_data_plane.envoy.extensions.access_loggers.grpc.v3 import CommonGrpcAccessLogConfig
 from envoy_data_plane.envoy.extensions.access_loggers.open_telemetry.v3 import (
     OpenTelemetryAccessLogConfig,
 )
@@ -151,10 +153,14 @@ def _otlp(
     name: str, cluster: str, fields: Mapping[str, str], batch_bytes: int, retries: int
 ) -> OpenTelemetryAccessLogConfig:
     return OpenTelemetryAccessLogConfig(
-        log_name=name,
-        grpc_service=GrpcService(
-            envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=cluster),
-            retry_policy=RetryPolicy(
+        # Deprecated, yet of the fields that replace it 1.40.0 heeds neither interval nor size.
+        common_config=CommonGrpcAccessLogConfig(
+            log_name=name,
+            transport_api_version=ApiVersion.V3,
+            grpc_service=GrpcService(envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=cluster)),
+            buffer_flush_interval=_FLUSH,
+            buffer_size_bytes=batch_bytes,
+            grpc_stream_retry_policy=RetryPolicy(
                 retry_on="connect-failure,refused-stream,reset,unavailable",
                 num_retries=retries,
                 retry_back_off=BackoffStrategy(
@@ -162,8 +168,6 @@ def _otlp(
                 ),
             ),
         ),
-        buffer_flush_interval=_FLUSH,
-        buffer_size_bytes=batch_bytes,
         disable_builtin_labels=True,
         resource_attributes=_attributes({LOG_NAME: name}),
         attributes=_attributes(fields),

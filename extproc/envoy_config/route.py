@@ -110,8 +110,10 @@ def _retry_policy(snapshot: Snapshot) -> RetryPolicy:
         # Ends with the first byte of the answer, so it is the limit on the time to that byte.
         per_try_timeout=timedelta(seconds=snapshot.first_byte_timeout_s),
         refresh_cluster_on_retry=True,
+        # The next attempt is at another provider: there is nobody to spare. Nor is a failed one
+        # logged before the next begins, and the sooner it is, the fewer decisions overlook it.
         retry_back_off=RetryPolicyRetryBackOff(
-            base_interval=timedelta(milliseconds=25), max_interval=timedelta(milliseconds=250)
+            base_interval=timedelta(milliseconds=1), max_interval=timedelta(milliseconds=5)
         ),
     )
 

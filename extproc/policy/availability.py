@@ -21,9 +21,14 @@ def unavailable(
     if seen.requests_left is not None and seen.requests_left < 1:
         return Rejection(target, Reason.REQUESTS_EXHAUSTED, "no requests left in this minute")
     needed = candidate.input_tokens + output_tokens
-    if seen.tokens_left is not None and seen.tokens_left < needed:
-        detail = f"needs {needed} tokens, {max(0, seen.tokens_left):.0f} left in this minute"
-        return Rejection(target, Reason.TOKENS_EXHAUSTED, detail)
+    for kind, wanted, left in (
+        ("tokens", needed, seen.tokens_left),
+        ("input tokens", candidate.input_tokens, seen.input_tokens_left),
+        ("output tokens", output_tokens, seen.output_tokens_left),
+    ):
+        if left is not None and left < wanted:
+            detail = f"needs {wanted} {kind}, {max(0, left):.0f} left in this minute"
+            return Rejection(target, Reason.TOKENS_EXHAUSTED, detail)
     return None
 
 

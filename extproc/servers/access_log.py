@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from extproc.outcome import Attempt, Ended
 from extproc.servers.router import Router
-from extproc.wire.access_log import METHOD, SERVICE, TAKEN, entries_of, read
+from extproc.wire.access_log import METHOD, SERVICE, TAKEN, Fields, entries_of, read
 
 KEEP_S: Final = 5.0
 """How long a batch waits for the disk; then it is acknowledged all the same, still in memory."""
@@ -49,7 +49,7 @@ class AccessLogService:
             await self._kept()
         return TAKEN
 
-    def _take(self, log: str, fields: dict[str, str]) -> bool:
+    def _take(self, log: str, fields: Fields) -> bool:
         """Whether a request has ended by this entry."""
         metrics = self._router.metrics
         try:

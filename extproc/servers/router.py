@@ -10,13 +10,16 @@ any replica has decided, and in any order. Everything runs on the event loop, no
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from extproc.explain import explain, written_request
 from extproc.outcome import Attempt, Ended, Finished
+from extproc.policy.draw import DRAW_BITS
 from extproc.record import record, with_outcome
 from extproc.servers.decision_log import DecisionLog
 from extproc.servers.decisions import Decisions
@@ -41,12 +44,18 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Router:
     """One for each process. `snapshot` is the config that runs; an exchange takes it once."""
 
-    def __init__(self, snapshot: Snapshot, metrics: Metrics, log: DecisionLog) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        log: DecisionLog,
+        exporter: Exporter | None = None,
+    ) -> None:
         self.metrics = metrics
         self.decisions = Decisions()
         self.state = State()
-        self.exporter: Exporter | None = None
         self._log = log
+        self._exporter = exporter
         self._recent: dict[str, Snapshot] = {}
         self._written: dict[str, None] = dict.fromkeys(log.last_ids())
         self.use(snapshot)
@@ -94,8 +103,8 @@ class Router:
         self._log.write(told)
         finished = Finished(ended.request_id, told, outcome, ended.began, ended.traceparent)
         self.metrics.finished(finished)
-        if self.exporter:
-            self.exporter.finished(finished)
+        if self._exporter:
+            self._exporter.finished(finished)
 
     async def written(self) -> None:
         """Returns when what has ended so far is in the decision log."""
@@ -109,8 +118,23 @@ class Router:
         for target in self.state.broken:
             self.metrics.breaker_changed(target, view.of(target).breaker)
 
-    def report(self) -> list[Mapping[str, Any]]:
+    # For the admin server
+
+    def report(self) -> Sequence[Mapping[str, Any]]:
+        """Every target of the config, as it is seen now."""
         return self.state.report(time.time())
+
+    def explain(self, request: bytes) -> Mapping[str, Any]:
+        """The record of what would be decided now. Raises `RequestError` for what is no request."""
+        now, draw = time.time(), random.getrandbits(DRAW_BITS)
+        written = written_request(request)
+        return record(explain(written, self.snapshot, self.view(now), now=now, draw=draw))
+
+    def close(self) -> None:
+        """Write and export what is left."""
+        self._log.close()
+        if self._exporter:
+            self._exporter.close()
 
     def _is_new(self, decision_id: str) -> bool:
         if decision_id in self._written:

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,10 +19,15 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from extproc.servers.admin import build_admin
+from extproc.servers.access_log import AccessLogService
+from extproc.servers.admin import Sources, build_admin
 from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
-from extproc.snapshot import Snapshot
+from extproc.servers.lag import sample_lag
+from extproc.servers.reports import Reload, config_report
+from extproc.servers.router import Router
 from extproc.wire.ext_proc import SERVICE
+
+SWEEP_S: Final = 1.0
 
 _UNIX: Final = "unix:"
 
@@ -41,7 +47,7 @@ class Listen:
     admin_port: int
 
 
-async def serve(snapshot: Snapshot, listen: Listen) -> None:
+async def serve(router: Router, listen: Listen, config_path: str) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     Raises:
@@ -54,17 +60,31 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
 
+    snapshot = router.snapshot
     server = grpc.aio.server(
         options=channel_options(snapshot.body_bytes_max), maximum_concurrent_rpcs=STREAMS_MAX
     )
-    service = ExtProcService(snapshot)
-    server.add_generic_rpc_handlers((service.handler(),))
+    service = ExtProcService(router)
+    server.add_generic_rpc_handlers((service.handler(), AccessLogService(router).handler()))
     healths = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     for address in listen.router:
         _bind(server, address)
-    admin = web.AppRunner(build_admin(lambda: not stop.is_set()), access_log=None)
+    loaded_at = time.time()
+    reload: Reload | None = None
+    sources = Sources(
+        registry=router.metrics.registry,
+        decisions=router.decisions,
+        config=lambda: config_report(router.snapshot, config_path, loaded_at, reload, time.time()),
+        state=router.report,
+        explain=router.explain,
+    )
+    admin = web.AppRunner(build_admin(lambda: not stop.is_set(), sources), access_log=None)
     await admin.setup()
+    beside = [
+        asyncio.create_task(_sweep(router)),
+        asyncio.create_task(sample_lag(router.metrics.loop_lagged)),
+    ]
     try:
         await _listen_admin(admin, listen)
         # What is loaded by now stays: a collection that walks it all takes tens of milliseconds.
@@ -86,8 +106,16 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
         await server.stop(None)
         await draining
     finally:
+        for task in beside:
+            task.cancel()
         await admin.cleanup()
     _log.info("stopped")
+
+
+async def _sweep(router: Router) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        router.sweep()
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:

@@ -24,7 +24,12 @@ class TargetView:
     """One target, as last seen; what is None has not been seen.
 
     `not_before` is Unix seconds, as told by a 429. `requests_left` and `tokens_left` are what the
-    current minute still allows. `ttfb_ms` and `ms_per_token` are decayed means.
+    current minute still allows, `input_tokens_left` and `output_tokens_left` the same for a
+    provider that counts these apart. `ttfb_ms` and `ms_per_token` are decayed means.
+
+    `pending` requests are under way. Without a sample for some seconds a target is `stale`: its
+    means are old. It is `silent` if it should have answered by now. While its breaker has closed
+    just now, it should get no more than its `slow_start` share of the requests.
     """
 
     breaker: Breaker = Breaker.CLOSED
@@ -32,10 +37,16 @@ class TargetView:
     not_before: float = 0.0
     requests_left: float | None = None
     tokens_left: float | None = None
+    input_tokens_left: float | None = None
+    output_tokens_left: float | None = None
     ttfb_ms: float | None = None
     ms_per_token: float | None = None
     spiking: bool = False
     cached_share: float = 0.0
+    pending: int = 0
+    stale: bool = False
+    silent: bool = False
+    slow_start: float = 1.0
 
 
 UNSEEN: Final = TargetView()

@@ -9,6 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field
 from extproc.outcome import Attempt, Ended, Ending, Failure, Usage
@@ -62,7 +63,7 @@ def read(log: str, fields: Fields) -> Attempt | Ended | None:
     return None
 
 
-def _fields(attributes: Iterable[object]) -> dict[str, str]:
+def _fields(attributes: Iterable[KeyValue]) -> dict[str, str]:
     found = {}
     for attribute in attributes:
         value = attribute.value.string_value

@@ -1,0 +1,83 @@
+"""Times and durations as providers write them in headers; None for what can't be read."""
+
+from __future__ import annotations
+
+import math
+import re
+from calendar import timegm
+from typing import Final
+
+TEXT_MAX: Final = 64
+"""Characters of a header that are looked at; longer ones are no time."""
+
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|µs|ns|s|m|h|d)")
+_DURATION: Final = re.compile(rf"(?:{_PART.pattern})+")
+_UNIT_S: Final = {
+    "d": 86_400.0,
+    "h": 3600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ns": 1e-9,
+}
+_RFC_3339: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
+    r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
+)
+_HTTP_DATE: Final = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+)
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def number(text: str | None) -> float | None:
+    """A plain number that is not negative: `12`, `0.5`."""
+    if text is None or len(text) > TEXT_MAX or not _NUMBER.fullmatch(text.strip()):
+        return None
+    found = float(text)
+    return found if math.isfinite(found) else None
+
+
+def duration_s(text: str | None) -> float | None:
+    """`1s`, `6m0s`, `120ms`, as Go writes them; or a plain number of seconds."""
+    seconds = number(text)
+    if seconds is not None or text is None or len(text) > TEXT_MAX:
+        return seconds
+    if not _DURATION.fullmatch(text.strip()):
+        return None
+    return sum(float(size) * _UNIT_S[unit] for size, unit in _PART.findall(text))
+
+
+def rfc_3339(text: str | None) -> float | None:
+    """`2026-01-01T00:00:00Z` in Unix seconds."""
+    found = _RFC_3339.fullmatch(text.strip()) if text and len(text) <= TEXT_MAX else None
+    if not found:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, hours, minutes = found.groups()
+    ahead_s = int(hours or 0) * 3600 + int(minutes or 0) * 60
+    seconds = _unix(int(year), int(month), int(day), f"{hour}:{minute}:{second}")
+    if seconds is None:
+        return None
+    return seconds + float(fraction or 0) - (ahead_s if sign == "+" else -ahead_s)
+
+
+def http_date(text: str | None) -> float | None:
+    """`Thu, 01 Jan 2026 00:00:00 GMT` in Unix seconds."""
+    found = _HTTP_DATE.fullmatch(text.strip()) if text and len(text) <= TEXT_MAX else None
+    if not found or found[2] not in _MONTHS:
+        return None
+    month = _MONTHS.index(found[2]) + 1
+    return _unix(int(found[3]), month, int(found[1]), f"{found[4]}:{found[5]}:{found[6]}")
+
+
+def _unix(year: int, month: int, day: int, time_of_day: str) -> float | None:
+    hour, minute, second = map(int, time_of_day.split(":"))
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60):
+        return None
+    return float(timegm((year, month, day, hour, minute, min(second, 59))))
