@@ -20,6 +20,7 @@ import httpx
 import pytest
 from configs import CATCH_ALL, CHAT, KEYS, body_of, snapshot_of
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from routers import router_of
 
 from extproc.servers.ext_proc import MESSAGE_OVERHEAD_BYTES_MAX, ExtProcService, channel_options
 from extproc.snapshot import Snapshot
@@ -75,7 +76,7 @@ def told(answer: bytes) -> str:
 async def serving(snapshot: Snapshot) -> AsyncIterator[grpc.aio.Channel]:
     options = channel_options(snapshot.body_bytes_max)
     server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers((ExtProcService(snapshot).handler(),))
+    server.add_generic_rpc_handlers((ExtProcService(router_of(snapshot)).handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]

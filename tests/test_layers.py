@@ -13,13 +13,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "extproc"
 GENERATED = "extproc.wire.pb"
 
-VALUES = frozenset({"snapshot", "vocabulary", "outcome", "feature", "price", "text"})
+VALUES = frozenset({"snapshot", "vocabulary", "outcome", "access_log", "feature", "price", "text"})
 
 # From the top down: a room and the rooms whose modules it may import, beside its own.
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "command_line": VALUES
     | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
-    "servers": VALUES | {"wire", "explain", "exchange", "decide", "record", "policy", "state"},
+    "servers": VALUES
+    | {"wire", "explain", "exchange", "decide", "settle", "record", "policy", "state"},
     "wire": VALUES | {"exchange"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
@@ -28,10 +29,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "decide": VALUES | {"policy", "dialects", "state"},
     "policy": VALUES | {"dialects", "state"},
     "dialects": VALUES,
+    "settle": VALUES,
     "record": VALUES,
     "state": VALUES,
     "snapshot": frozenset({"vocabulary", "text", "feature"}),
     "outcome": frozenset({"vocabulary"}),
+    "access_log": frozenset(),
     "vocabulary": frozenset({"text", "price", "feature"}),
     "text": frozenset({"feature"}),
     "price": frozenset(),
@@ -39,7 +42,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     # Providers for tests and for `up`, in a process of their own: no part of the router.
     "stand_in": frozenset(),
 }
-PURE = frozenset({"exchange", "decide", "policy", "dialects", "state", *VALUES})
+PURE = frozenset({"exchange", "decide", "settle", "policy", "dialects", "state", *VALUES})
 
 IMPURE = frozenset(
     [
@@ -220,7 +223,7 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
         # Building Envoy's messages costs a second and 40 MB, which the router does without.
         (
             "extproc.command_line.serve",
-            "betterproto2 envoy_data_plane extproc.stand_in opentelemetry",
+            "betterproto2 envoy_data_plane extproc.stand_in opentelemetry.sdk",
         ),
         # OpenTelemetry is optional, and nothing of it is loaded where it is not configured.
         ("extproc.servers.telemetry", "opentelemetry requests"),

@@ -3,7 +3,7 @@
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.state.window import EMPTY, Span, Window, corrected, counted, current
@@ -55,6 +55,7 @@ def test_what_was_counted_can_be_corrected_while_it_is_there() -> None:
     assert corrected(window, TEN, START, -9, -900).requests == 1  # never below nothing
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(-5, 30), st.integers(0, 3), st.integers(-50, 500), st.booleans()),

@@ -152,22 +152,23 @@ def _log(config: Message, which: AccessLogFilter) -> AccessLog:
 def _otlp(
     name: str, cluster: str, fields: Mapping[str, str], batch_bytes: int, retries: int
 ) -> OpenTelemetryAccessLogConfig:
-    return OpenTelemetryAccessLogConfig(
-        # Deprecated, yet of the fields that replace it 1.40.0 heeds neither interval nor size.
-        common_config=CommonGrpcAccessLogConfig(
-            log_name=name,
-            transport_api_version=ApiVersion.V3,
-            grpc_service=GrpcService(envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=cluster)),
-            buffer_flush_interval=_FLUSH,
-            buffer_size_bytes=batch_bytes,
-            grpc_stream_retry_policy=RetryPolicy(
-                retry_on="connect-failure,refused-stream,reset,unavailable",
-                num_retries=retries,
-                retry_back_off=BackoffStrategy(
-                    base_interval=timedelta(milliseconds=100), max_interval=timedelta(seconds=1)
-                ),
+    common = CommonGrpcAccessLogConfig(
+        log_name=name,
+        transport_api_version=ApiVersion.V3,
+        grpc_service=GrpcService(envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=cluster)),
+        buffer_flush_interval=_FLUSH,
+        buffer_size_bytes=batch_bytes,
+        grpc_stream_retry_policy=RetryPolicy(
+            retry_on="connect-failure,refused-stream,reset,unavailable",
+            num_retries=retries,
+            retry_back_off=BackoffStrategy(
+                base_interval=timedelta(milliseconds=100), max_interval=timedelta(seconds=1)
             ),
         ),
+    )
+    return OpenTelemetryAccessLogConfig(
+        # Deprecated, yet of the fields that replace it 1.40.0 heeds neither interval nor size.
+        common_config=common,
         disable_builtin_labels=True,
         resource_attributes=_attributes({LOG_NAME: name}),
         attributes=_attributes(fields),
