@@ -58,15 +58,15 @@ class Router:
         self._exporter = exporter
         self._recent: dict[str, Snapshot] = {}
         self._written: dict[str, None] = dict.fromkeys(log.last_ids())
+        self.snapshot = snapshot
         self.use(snapshot)
 
     def use(self, snapshot: Snapshot) -> None:
         """Decide by `snapshot` from now on."""
-        gone = self.state.targets.keys() - snapshot.targets.keys()
+        self.metrics.forget(self.snapshot.targets.keys() - snapshot.targets.keys())
         self.snapshot = snapshot
         self.state.configure(snapshot)
         self.metrics.configured(snapshot)
-        self.metrics.forget(gone)
         self._recent.pop(snapshot.config, None)
         self._recent[snapshot.config] = snapshot
         if len(self._recent) > SNAPSHOTS_MAX:

@@ -9,21 +9,18 @@ For one thread: nothing here waits, and a decision and what it reserves must not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from extproc.outcome import Attempt, Ending, Outcome
-from extproc.snapshot import HealthCheck, Snapshot
-from extproc.state import breaker, consumption, latency, limits
-from extproc.state.breaker import CLOSED, Circuit, Transition
-from extproc.state.consumption import Consumption
-from extproc.state.latency import Latency
-from extproc.state.limits import NOTHING, UNLIMITED, Allowance, Amount
+from extproc.snapshot import Snapshot
+from extproc.state.breaker import Transition
+from extproc.state.limits import Amount
 from extproc.state.reservation import Charge, Link, Reservation, is_last
-from extproc.state.view import Breaker, TargetView, View
+from extproc.state.targets import Targets
+from extproc.state.view import TargetView, View
 from extproc.text.tokens import Calibration, Family, Output, first_output, updated, with_output
-from extproc.vocabulary import Candidate, Decision, Target, TargetId
+from extproc.vocabulary import Candidate, Decision, TargetId
 
 RESERVATIONS_MAX: Final = 50_000
 RESERVED_S_MAX: Final = 600.0
@@ -34,116 +31,40 @@ TOLD_MAX: Final = 65_536
 TOLD_S_MAX: Final = 600.0
 TASKS_MAX: Final = 256
 TASK_CHARACTERS_MAX: Final = 64
-PROBE_GRACE_S: Final = 5.0
-VIEW_S_MAX: Final = 0.1
-"""How long a target of which nothing new was told may be seen as it was."""
 
 _END: Final = 0
 """The number of an attempt that stands for the end of its request: they count from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is under way at a target by our decisions, and since when without a break."""
-
-    pending: int = 0
-    amount: Amount = NOTHING
-    since: float = 0.0
-
-
-IDLE: Final = Load()
 
 
 class State:
     """What has been seen of the targets of one Snapshot after another."""
 
     def __init__(self) -> None:
-        self._targets: Mapping[TargetId, Target] = {}
-        self._health = HealthCheck()
-        self._first_byte_timeout_s = 30.0
-        self._circuits: dict[TargetId, Circuit] = {}
-        self._latencies: dict[TargetId, Latency] = {}
-        self._allowances: dict[TargetId, Allowance] = {}
-        self._consumptions: dict[TargetId, Consumption] = {}
-        self._loads: dict[TargetId, Load] = {}
-        self._last_seen: dict[TargetId, float] = {}  # whoever was heard of last stands last
-        self._open: dict[TargetId, None] = {}
+        self._targets = Targets()
         self._calibration: dict[Family, Calibration] = {}
         self._output: dict[str, Output] = {}  # whatever was used last stands last
         self._reserved: dict[str, Reservation] = {}
         self._ended: dict[str, Reservation] = {}
         self._told: dict[tuple[str, int], float] = {}
-        self._seen: dict[TargetId, tuple[float, TargetView]] = {}
-
-    # What runs
 
     def configure(self, snapshot: Snapshot) -> None:
         """Goes by `snapshot` from now on: targets that stay keep what was seen of them."""
-        self._targets = snapshot.targets
-        self._first_byte_timeout_s = snapshot.first_byte_timeout_s
-        if snapshot.health_check != self._health:
-            self._health = snapshot.health_check
-            # Counted by another interval, or not to be counted at all.
-            self._circuits.clear()
-            self._open.clear()
-        by_target: tuple[dict[TargetId, Any], ...] = (
-            *(self._circuits, self._latencies, self._allowances, self._consumptions),
-            *(self._loads, self._last_seen, self._open),
-        )
-        for known in by_target:
-            for target in known.keys() - snapshot.targets.keys():
-                del known[target]
-        self._seen.clear()
+        self._targets.configure(snapshot)
 
-    @property
-    def targets(self) -> Mapping[TargetId, Target]:
-        return self._targets
+    def view(self, now: float) -> View:
+        """Everything seen, as of `now`; worked out for the targets that are asked about."""
+        return View(_Seen(self._targets, now), self._calibration, self._output)
 
     @property
     def broken(self) -> Collection[TargetId]:
         """Those whose breaker is open, or was and may be tried."""
-        return self._open.keys()
+        return self._targets.broken
 
-    # For a decision
+    def report(self, now: float) -> list[dict[str, Any]]:
+        """What is known of every configured target, as JSON; times are Unix seconds."""
+        return self._targets.report(now)
 
-    def view(self, now: float) -> View:
-        """Everything seen, as of `now`; worked out for the targets that are asked about."""
-        return View(_Targets(self, now), self._calibration, self._output)
-
-    def seen(self, target: TargetId, now: float) -> TargetView | None:
-        """One target as of `now`; None if it has not been seen."""
-        known = self._seen.get(target)
-        if known and 0 <= now - known[0] < VIEW_S_MAX:
-            return known[1]
-        if target not in self._loads and target not in self._last_seen:
-            return None
-        view = self._view_of(target, now)
-        self._seen[target] = now, view
-        return view
-
-    def _view_of(self, target: TargetId, now: float) -> TargetView:
-        circuit = self._circuits.get(target, CLOSED)
-        speed = self._latencies.get(target, latency.UNSEEN)
-        allowance = self._allowances.get(target, UNLIMITED)
-        load = self._loads.get(target, IDLE)
-        left = limits.left_at(allowance, self._targets[target].limits, now)
-        return TargetView(
-            breaker=breaker.breaker_at(circuit, now),
-            probing=breaker.probing(circuit, now),
-            not_before=allowance.not_before,
-            requests_left=left.requests,
-            tokens_left=left.tokens,
-            input_tokens_left=left.input_tokens,
-            output_tokens_left=left.output_tokens,
-            ttfb_ms=speed.fast_ms,
-            ms_per_token=speed.ms_per_token,
-            spiking=latency.spiking(speed),
-            cached_share=consumption.cached_share(self._consumptions.get(target, consumption.NONE)),
-            pending=load.pending,
-            stale=latency.stale(speed, now),
-            silent=load.pending > 0 and latency.silent(speed, load.since, now),
-            slow_start=breaker.slow_start_share(circuit, now),
-        )
+    # What was decided
 
     def decided(self, request_id: str, decision: Decision, now: float) -> None:
         """Reserves what `decision` is going to take: its first target's limits, and its probes."""
@@ -155,11 +76,11 @@ class State:
         held = self._reservation(request_id, decision, now)
         self._reserved[request_id] = held
         first = held.chain[0]
-        if self._send(first, now):
+        if first.target in self._targets:
+            held.sent = self._targets.send(first.target, first.amount, now)
             held.unused = Charge(first.target, first.amount, now)
-            held.sent = self._allowances[first.target].sent
             self._wait_on(held, first, now)
-        held.probes = tuple(self._take_probes(request_id, held.chain, now))
+        held.probes = tuple(self._targets.take_probes(request_id, held.chain, now))
 
     def _forget(self, request_id: str, attempts: int) -> None:
         """Makes room for another request of the same id: clients may name theirs alike."""
@@ -184,32 +105,6 @@ class State:
             tokens / learned.ratio if learned else float(tokens),
         )
 
-    def _send(self, link: Link, now: float) -> bool:
-        target = self._targets.get(link.target)
-        if not target:
-            return False
-        before = self._allowances.get(target.id, UNLIMITED)
-        self._allowances[target.id] = limits.sending(before, link.amount, target.limits, now)
-        return True
-
-    def _take_probes(
-        self, request_id: str, chain: tuple[Link, ...], now: float
-    ) -> Iterator[TargetId]:
-        """A probe of every target of `chain` that is half open and has none under way."""
-        if not self._open:
-            return
-        until = now + PROBE_GRACE_S
-        for link in chain:
-            target = self._targets.get(link.target)
-            own_s = target.provider.first_byte_timeout_s if target else None
-            until += own_s or self._first_byte_timeout_s
-            circuit = self._circuits.get(link.target, CLOSED)
-            if breaker.breaker_at(circuit, now) is not Breaker.HALF_OPEN:
-                continue
-            if not breaker.probing(circuit, now):
-                self._set_circuit(link.target, breaker.with_probe(circuit, request_id, until))
-                yield link.target
-
     # What providers did
 
     def attempted(self, attempt: Attempt, now: float) -> tuple[Transition, ...]:
@@ -219,7 +114,7 @@ class State:
         held = self._held(attempt.request_id, now)
         changes: tuple[Transition, ...] = ()
         if attempt.target in self._targets:
-            changes = self._observe(attempt, self._charge(held, attempt, now), now)
+            changes = self._targets.observe(attempt, self._charge(held, attempt, now), now)
         self._move_on(held, attempt, now)
         self._learn_pace(held, now)
         return changes
@@ -240,84 +135,18 @@ class State:
             held.answered = None
         else:
             self._count(held, target, now)
-        # What is under way may not have been there yet.
-        under_way = self._loads.get(target, IDLE).amount
-        return self._allowances.get(target, UNLIMITED).sent.minus(under_way)
+        return self._targets.sent_for_sure(target)
 
-    def _count(self, held: Reservation, target: TargetId, now: float) -> None:
+    def _count(self, held: Reservation, target: TargetId, now: float) -> Charge:
         link = held.link_of(target)
-        if link:
-            amount = link.amount
-        else:
-            usual = self._consumptions.get(target, consumption.NONE)
-            amount = Amount(1, consumption.usual_tokens(usual), 0)
-        before = self._allowances.get(target, UNLIMITED)
-        limited = self._targets[target].limits
-        self._allowances[target] = limits.charged(before, amount, limited, now)
-        held.used.append(Charge(target, amount, now))
-
-    def _observe(self, attempt: Attempt, sent: Amount, now: float) -> tuple[Transition, ...]:
-        target = attempt.target
-        self._seen.pop(target, None)
-        self._last_seen.pop(target, None)
-        self._last_seen[target] = now
-        speed = self._latencies.get(target, latency.UNSEEN)
-        self._latencies[target] = latency.observed(speed, attempt, now)
-        if attempt.headers:
-            allowance = self._allowances.get(target, UNLIMITED)
-            if attempt.status == 429:
-                allowance = limits.refused(allowance, attempt.headers, now)
-            answered_at = min(now, attempt.began + (attempt.ttfb_ms or 0.0) / 1000)
-            self._allowances[target] = limits.heard(
-                allowance, attempt.headers, sent, answered_at, now
-            )
-        elif attempt.status == 429:
-            allowance = self._allowances.get(target, UNLIMITED)
-            self._allowances[target] = limits.refused(allowance, {}, now)
-        return self._observe_breaker(attempt, now) if self._health.enabled else ()
-
-    def _observe_breaker(self, attempt: Attempt, now: float) -> tuple[Transition, ...]:
-        target, health = attempt.target, self._health
-        before = self._circuits.get(target, CLOSED)
-        after = breaker.observed(before, attempt, health, now)
-        if after is before:
-            return ()
-        if breaker.tripped(after, health, now) and not breaker.shared(
-            after, self._peers(target, now), health, now
-        ):
-            after = breaker.opened(after, health, now)
-        self._set_circuit(target, after)
-        old, new = breaker.breaker_at(before, now), breaker.breaker_at(after, now)
-        if old is new:
-            return ()
-        waited = old is Breaker.HALF_OPEN
-        since = (Transition(target, Breaker.OPEN, Breaker.HALF_OPEN),) if waited else ()
-        return (*since, Transition(target, old, new))
-
-    def _set_circuit(self, target: TargetId, circuit: Circuit) -> None:
-        self._circuits[target] = circuit
-        self._seen.pop(target, None)
-        if circuit.open_until is None:
-            self._open.pop(target, None)
-        else:
-            self._open[target] = None
-
-    def _peers(self, target: TargetId, now: float) -> Iterator[Circuit]:
-        """Those that are not closed, and those heard of within the interval, the latest first."""
-        open_ones = [other for other in self._open if other != target][: breaker.PEERS_MAX]
-        yield from (self._circuits[other] for other in open_ones)
-        places = breaker.PEERS_MAX - len(open_ones)
-        for other in reversed(self._last_seen):
-            if places <= 0 or now - self._last_seen[other] > self._health.interval_s:
-                return
-            if other != target and other not in self._open and other in self._circuits:
-                places -= 1
-                yield self._circuits[other]
+        charge = self._targets.count(target, link.amount if link else None, now)
+        held.used.append(charge)
+        return charge
 
     def _move_on(self, held: Reservation, attempt: Attempt, now: float) -> None:
         """What `attempt` means for the request: where it is now, and what it holds no longer."""
         target = attempt.target
-        self._give_back_probes(held, [t for t in held.probes if t == target])
+        self._give_back_probe(held, target)
         answered = attempt.status is not None and attempt.status < 400
         if answered and attempt.streamed and attempt.ttfb_ms is not None:
             held.streamed_by = target
@@ -346,23 +175,16 @@ class State:
 
     def _settle(self, held: Reservation, outcome: Outcome, now: float) -> None:
         """Corrects what was charged for the tokens to what they were."""
-        target, usage = outcome.target, outcome.usage
+        target = outcome.target
         assert target
         if held.unused and held.unused.target == target:
             held.used.append(held.unused)
             held.unused, held.answered = None, target
         charge = next((c for c in reversed(held.used) if c.target == target), None)
         if charge is None:
-            self._count(held, target, now)
-            charge, held.answered = held.used[-1], target
-        if usage:
-            self._allowances[target] = limits.settled(
-                self._allowances.get(target, UNLIMITED),
-                charge.at,
-                charge.amount.tokens,
-                usage.input_tokens + usage.output_tokens,
-            )
-        self._seen.pop(target, None)
+            charge, held.answered = self._count(held, target, now), target
+        if outcome.usage:
+            self._targets.settle(charge, outcome.usage)
 
     def _learn(
         self, held: Reservation, record: Mapping[str, Any], outcome: Outcome, now: float
@@ -371,8 +193,7 @@ class State:
         target, usage = outcome.target, outcome.usage
         if target is None or usage is None or outcome.usage_estimated:
             return
-        before = self._consumptions.get(target, consumption.NONE)
-        self._consumptions[target] = consumption.observed(before, usage, now)
+        self._targets.consume(target, usage, now)
         link = held.link_of(target)
         if link:
             family = self._targets[target].model.family
@@ -398,12 +219,9 @@ class State:
     def _learn_pace(self, held: Reservation, now: float) -> None:
         """Once both are known of an answer: how long it streamed, and how much."""
         target = held.streamed_by
-        if target is None or not held.output_tokens or target not in self._targets:
-            return
-        speed = self._latencies.get(target, latency.UNSEEN)
-        self._latencies[target] = latency.spoken(speed, held.streaming_ms, held.output_tokens, now)
-        self._seen.pop(target, None)
-        held.output_tokens = 0
+        if target is not None and held.output_tokens and target in self._targets:
+            self._targets.speak(target, held.streaming_ms, held.output_tokens, now)
+            held.output_tokens = 0
 
     # What is held
 
@@ -411,40 +229,23 @@ class State:
         """Counts the request as under way at the target of `link`, and nowhere else."""
         before, held.waits_on = held.waits_on, link
         if before:
-            load = self._loads.get(before.target, IDLE)
-            pending = max(0, load.pending - 1)
-            amount = load.amount.minus(before.amount) if pending else NOTHING
-            self._set_load(before.target, Load(pending, amount, load.since))
+            self._targets.cease(before)
         if link:
-            load = self._loads.get(link.target, IDLE)
-            since = load.since if load.pending else now
-            self._set_load(
-                link.target, Load(load.pending + 1, load.amount.plus(link.amount), since)
-            )
-
-    def _set_load(self, target: TargetId, load: Load) -> None:
-        if target in self._targets:
-            self._loads[target] = load
-            self._seen.pop(target, None)
+            self._targets.begin(link, now)
 
     def _release(self, held: Reservation) -> None:
         """Gives back all that was not used."""
         self._wait_on(held, None, held.at)
-        self._give_back_probes(held, held.probes)
-        unused, held.unused = held.unused, None
-        if unused and unused.target in self._allowances:
-            before = self._allowances[unused.target]
-            self._allowances[unused.target] = limits.unsent(before, unused.amount, unused.at)
-            self._seen.pop(unused.target, None)
+        for target in held.probes:
+            self._give_back_probe(held, target)
+        if held.unused:
+            self._targets.take_back(held.unused)
+            held.unused = None
 
-    def _give_back_probes(self, held: Reservation, targets: Sequence[TargetId]) -> None:
-        if not targets:
-            return
-        held.probes = tuple(target for target in held.probes if target not in targets)
-        for target in targets:
-            circuit = self._circuits.get(target)
-            if circuit:
-                self._set_circuit(target, breaker.without_probe(circuit, held.request_id))
+    def _give_back_probe(self, held: Reservation, target: TargetId) -> None:
+        if target in held.probes:
+            held.probes = tuple(other for other in held.probes if other != target)
+            self._targets.give_back_probe(target, held.request_id)
 
     def _end(self, held: Reservation, now: float) -> Reservation:
         """Releases `held`, and keeps it for what is told late."""
@@ -481,64 +282,28 @@ class State:
                 break
             del self._told[key]
 
-    # To be looked at
 
-    def report(self, now: float) -> list[dict[str, Any]]:
-        """What is known of every configured target, as JSON; times are Unix seconds."""
-        return [self._report_of(target, now) for target in self._targets]
+class _Seen(Mapping[TargetId, TargetView]):
+    """The targets as of one moment: each as it is when first asked about."""
 
-    def _report_of(self, target: TargetId, now: float) -> dict[str, Any]:
-        view = self._view_of(target, now)
-        circuit = self._circuits.get(target, CLOSED)
-        speed = self._latencies.get(target, latency.UNSEEN)
-        answers = breaker.answers_at(circuit, self._health, now)
-        return {
-            "target": target,
-            "breaker": view.breaker.value,
-            "probing": view.probing,
-            "until": circuit.open_until if view.breaker is Breaker.OPEN else None,
-            "slow_start": view.slow_start,
-            "requests": answers.requests,
-            "errors": answers.amount,
-            "ttfb_ms": view.ttfb_ms,
-            "slow_ttfb_ms": speed.slow_ms,
-            "ms_per_token": view.ms_per_token,
-            "samples": speed.samples,
-            "spiking": view.spiking,
-            "stale": view.stale,
-            "silent": view.silent,
-            "cached_share": view.cached_share,
-            "requests_left": view.requests_left,
-            "tokens_left": view.tokens_left,
-            "input_tokens_left": view.input_tokens_left,
-            "output_tokens_left": view.output_tokens_left,
-            "not_before": view.not_before or None,
-            "pending": view.pending,
-            "last_seen": self._last_seen.get(target),
-        }
+    __slots__ = ("_now", "_seen", "_targets")
 
-
-class _Targets(Mapping[TargetId, TargetView]):
-    """The targets of a `State` as of one moment: each as it is when first asked about."""
-
-    __slots__ = ("_now", "_seen", "_state")
-
-    def __init__(self, state: State, now: float) -> None:
-        self._state = state
+    def __init__(self, targets: Targets, now: float) -> None:
+        self._targets = targets
         self._now = now
         self._seen: dict[TargetId, TargetView] = {}
 
     def __getitem__(self, target: TargetId) -> TargetView:
         known = self._seen.get(target)
         if known is None:
-            known = self._state.seen(target, self._now)
+            known = self._targets.seen(target, self._now)
             if known is None:
                 raise KeyError(target)
             self._seen[target] = known
         return known
 
     def __iter__(self) -> Iterator[TargetId]:
-        return (target for target in self._state.targets if target in self)
+        return (target for target in self._targets if target in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
