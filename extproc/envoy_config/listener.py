@@ -10,7 +10,6 @@ from envoy_data_plane.envoy.config.core.v3 import (
     CidrRange,
     GrpcService,
     GrpcServiceEnvoyGrpc,
-    RetryPolicy,
 )
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc.v3 import (
@@ -50,9 +49,6 @@ from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
     from extproc.snapshot import Snapshot
-
-_OTHER_REPLICAS: Final = 2
-"""How many more replicas of the router are asked where one can't be reached."""
 
 _READ_AHEAD_BYTES: Final = 1024 * 1024
 
@@ -133,10 +129,6 @@ def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
         grpc_service=GrpcService(
             envoy_grpc=GrpcServiceEnvoyGrpc(cluster_name=ROUTER),
             timeout=timedelta(0),  # a stream lives as long as its request's upload
-            # A replica that is gone refuses the connection: then another is asked.
-            retry_policy=RetryPolicy(
-                retry_on="connect-failure,refused-stream", num_retries=_OTHER_REPLICAS
-            ),
         ),
         failure_mode_allow=False,
         message_timeout=timedelta(seconds=snapshot.decision_timeout_s),

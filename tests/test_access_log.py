@@ -1,0 +1,153 @@
+"""Entries of Envoy's access logs: what each field means, and what becomes of odd ones."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.message import DecodeError
+from log_batches import ATTEMPT, REQUEST, attempts, batch, requests
+
+from extproc.outcome import Attempt, Ended, Ending, Failure, Usage
+from extproc.wire.access_log import UnreadableEntryError, entries_of, read
+
+
+def only(message: bytes) -> Attempt | Ended | None:
+    ((log, fields),) = entries_of(message)
+    return read(log, fields)
+
+
+def attempt(**changed: str) -> Attempt:
+    found = only(attempts(changed))
+    assert isinstance(found, Attempt)
+    return found
+
+
+def ended(**changed: str) -> Ended:
+    found = only(requests(changed))
+    assert isinstance(found, Ended)
+    return found
+
+
+def test_an_attempt_says_who_answered_what_and_when() -> None:
+    found = attempt()
+    assert (found.request_id, found.number, found.target) == ("7d72-1", 1, "openai/gpt-4o")
+    assert (found.began, found.status, found.failure) == (1767225600.25, 200, None)
+    assert (found.ttfb_ms, found.duration_ms) == (310.25, 1840.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "flags", "failure"),
+    [
+        ("200", "-", None),
+        ("429", "-", None),
+        ("404", "-", None),
+        ("500", "-", Failure.STATUS),
+        ("529", "-", Failure.STATUS),
+        ("0", "UF", Failure.CONNECT),
+        ("0", "UT", Failure.TIMEOUT),
+        ("0", "UC", Failure.RESET),
+        ("0", "UR", Failure.RESET),
+        ("200", "UPE", Failure.RESET),
+        ("0", "UF,URX", Failure.CONNECT),
+        ("0", "-", None),  # the client left before anything came
+        ("0", "DC", None),
+    ],
+)
+def test_what_counts_against_a_target(status: str, flags: str, failure: Failure | None) -> None:
+    assert attempt(status=status, flags=flags).failure is failure
+
+
+def test_an_attempt_without_an_answer_has_no_status_and_no_first_byte() -> None:
+    found = attempt(status="0", first_byte_us="-", last_byte_us="-", duration_ms="499")
+    assert (found.status, found.ttfb_ms, found.duration_ms) == (None, None, 499.0)
+
+
+def test_only_headers_about_limits_are_taken_over_and_only_those_that_came() -> None:
+    found = attempt(**{"retry-after": "7", "x-ratelimit-remaining-requests": "3", "x-secret": "s"})
+    assert found.headers == {"retry-after": "7", "x-ratelimit-remaining-requests": "3"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "streamed"),
+    [("text/event-stream; charset=utf-8", True), ("application/json", False), ("-", False)],
+)
+def test_a_stream_is_known_by_its_content_type(content_type: str, *, streamed: bool) -> None:
+    assert attempt(content_type=content_type).streamed is streamed
+
+
+def test_an_attempt_that_reached_no_target_tells_nothing() -> None:
+    assert only(attempts({"target": "-"})) is None
+
+
+def test_a_request_says_how_it_ended() -> None:
+    found = ended()
+    assert (found.target, found.attempts, found.status) == ("openai/gpt-4o", 1, 200)
+    assert (found.ttfb_ms, found.duration_ms, found.ending) == (320.0, 1850.0, Ending.COMPLETE)
+    assert found.usage == Usage(800, 200, cache_read_tokens=500, reasoning_tokens=50)
+    assert found.reported_model == "gpt-4o-2024-08-06"
+    assert found.traceparent is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "upstream_us", "ending"),
+    [
+        ("-", "315000", Ending.COMPLETE),
+        ("UPE", "315000", Ending.TRUNCATED),
+        ("UR", "315000", Ending.TRUNCATED),
+        ("SI", "315000", Ending.TRUNCATED),
+        ("DC", "315000", Ending.ABORTED),
+        ("DC", "-", Ending.ABORTED),
+        ("UF,URX", "-", Ending.COMPLETE),  # nobody could be reached: there is nothing to cut off
+    ],
+)
+def test_how_an_answer_ended(flags: str, upstream_us: str, ending: Ending) -> None:
+    assert ended(flags=flags, upstream_us=upstream_us).ending is ending
+
+
+def test_a_target_that_did_not_answer_is_not_who_served() -> None:
+    assert ended(upstream_us="-", status="503").target is None
+    assert ended(target="-", upstream_us="-").target is None
+
+
+@pytest.mark.parametrize("missing", ["input_tokens", "output_tokens"])
+def test_half_a_usage_is_none(missing: str) -> None:
+    assert ended(**{missing: "-"}).usage is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        attempts({"request_id": "-"}),
+        attempts({"attempt": "-"}),
+        attempts({"attempt": "first"}),
+        attempts({"began": "today"}),
+        attempts({"first_byte_us": "1.5"}),
+        attempts({"duration_ms": "-", "last_byte_us": "-"}),
+        requests({"record": "-"}),
+        requests({"status": "ok"}),
+        requests({"input_tokens": "many"}),
+    ],
+)
+def test_an_entry_that_envoy_would_not_write_is_unreadable(message: bytes) -> None:
+    with pytest.raises(UnreadableEntryError) as raised:
+        only(message)
+    assert not {*ATTEMPT.values(), *REQUEST.values()} & {str(raised.value)}
+
+
+def test_a_batch_holds_many_entries_in_order() -> None:
+    message = attempts({"attempt": "1"}, {"attempt": "2"})
+    assert [fields["attempt"] for _, fields in entries_of(message)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("log", ["", "someone-elses"])
+def test_another_log_is_passed_over(log: str) -> None:
+    assert only(batch(log, ATTEMPT)) is None
+
+
+def test_what_is_no_batch_is_a_decode_error() -> None:
+    with pytest.raises(DecodeError):
+        list(entries_of(b"\xff\xff\xff"))
+
+
+def test_fields_of_a_later_envoy_configuration_are_ignored() -> None:
+    later: dict[str, Any] = {"brand_new": "1"}
+    assert attempt(**later) == attempt()
