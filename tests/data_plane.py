@@ -35,7 +35,6 @@ from extproc.envoy_config import (
     Deployment,
     TcpAddress,
     UnixSocket,
-    bootstrap,
     write,
 )
 from extproc.stand_in import Seen
@@ -303,11 +302,12 @@ class DataPlane:
             listen=TcpAddress(LOOPBACK, self.port),
             admin=TcpAddress(LOOPBACK, self._envoy_admin_port),
             router=self._router_at,
+            directory=str(self.directory),
             secrets_dir=str(self.directory / SECRETS_DIR),
             ca_file=str(self.directory / "no-roots.pem"),  # no provider here speaks TLS
             request_timeout_s=self._request_timeout_s,
         )
-        write(self.directory, bootstrap(compiled.snapshot, deployment), compiled.keys)
+        write(self.directory, compiled.snapshot, deployment, compiled.keys)
 
     def _check_logs(self) -> None:
         """Nothing went unforeseen in the router, and no log repeats a key or a prompt."""
