@@ -19,7 +19,7 @@ VALUES = frozenset({"snapshot", "vocabulary", "outcome", "feature", "price", "te
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "command_line": VALUES
     | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
-    "servers": VALUES | {"wire", "exchange", "decide", "record", "policy", "state"},
+    "servers": VALUES | {"wire", "envoy_config", "exchange", "decide", "record", "policy", "state"},
     "wire": VALUES | {"exchange"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},

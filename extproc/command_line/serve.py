@@ -6,19 +6,24 @@ import argparse
 import asyncio
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import uvloop
 
 from extproc.command_line.addresses import grpc_address, port_or_any
-from extproc.command_line.loading import complain, load
-from extproc.config import ConfigError
+from extproc.command_line.loading import complain
+from extproc.command_line.standing_in import StandIns
+from extproc.config import Compiled, ConfigError, read_text, text_of
 from extproc.servers.ext_proc import DECISIONS
+from extproc.servers.reload import Publish, Reloader, ReloadError, content_of
 from extproc.servers.serving import BindError, Listen, serve
+
+_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="reloaded when it changes")
     parser.add_argument(
         "--listen",
         action="append",
@@ -28,6 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--admin-host", default="127.0.0.1", metavar="HOST")
     parser.add_argument("--admin-port", type=port_or_any, default=9902, metavar="PORT")
+    parser.add_argument(
+        "--envoy",
+        type=Path,
+        metavar="DIR",
+        help="keep what `extproc envoy -o DIR` wrote for Envoy in step with the config",
+    )
+    # For `up`, which runs the stand-ins.
+    parser.add_argument("--stand-ins", default="none", help=argparse.SUPPRESS)
+    parser.add_argument("--stand-in-url", default="", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,18 +49,49 @@ def run(arguments: argparse.Namespace) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     _print_decisions()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(arguments))
+    except (ConfigError, ReloadError, BindError) as error:
+        return complain(error)
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    """Raises `ConfigError`, `ReloadError` and `BindError`."""
+    config: Path = arguments.config
+    stand_ins = StandIns(arguments.stand_ins, arguments.stand_in_url)
+
+    def load(content: bytes | None) -> Compiled:
+        text = read_text(config) if content is None else text_of(content, config)
+        return stand_ins.compiled(text)[0]
+
+    def reload(content: bytes | None) -> Compiled:
+        try:
+            return load(content)
+        except ConfigError as error:
+            raise ReloadError(str(error)) from None
+
     listen = Listen(
         router=arguments.listen or ["127.0.0.1:9002"],
         admin_host=arguments.admin_host,
         admin_port=arguments.admin_port,
     )
-    try:
-        snapshot = load(arguments.config).snapshot
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(snapshot, listen))
-    except (ConfigError, BindError) as error:
-        return complain(error)
-    return 0
+    content = content_of(config)
+    compiled = load(content)
+    publish = _publishing(arguments.envoy)
+    await publish(compiled)  # Envoy may still have what another process left
+    reloader = Reloader(config, content, compiled, load=reload, publish=publish)
+    await serve(compiled.snapshot, listen, reloader)
+
+
+def _publishing(directory: Path | None) -> Publish[Compiled]:
+    """What tells Envoy of a config. Raises `ReloadError`."""
+    if directory is None:
+        return _tell_nobody()
+    # Only here, because building Envoy's messages costs a second and 40 MB.
+    publish: Publish[Compiled] = import_module("extproc.command_line.keeping").publishing(directory)
+    return publish
 
 
 def _print_decisions() -> None:
@@ -56,3 +101,24 @@ def _print_decisions() -> None:
     decisions = logging.getLogger(DECISIONS)
     decisions.addHandler(handler)
     decisions.propagate = False
+
+
+def _tell_nobody() -> Publish[Compiled]:
+    """For an Envoy that somebody else configures: says when it has to be."""
+    last: Compiled | None = None
+
+    async def publish(compiled: Compiled) -> None:
+        nonlocal last
+        before, last = last, compiled
+        if before and _needs_of_envoy(before) != _needs_of_envoy(compiled):
+            _log.warning(
+                "providers, targets or fallbacks changed: Envoy must know them too; "
+                "write its configuration anew, or let --envoy DIR do so"
+            )
+
+    return publish
+
+
+def _needs_of_envoy(compiled: Compiled) -> tuple[object, ...]:
+    snapshot = compiled.snapshot
+    return (snapshot.providers, snapshot.targets.keys(), snapshot.guards, compiled.keys)

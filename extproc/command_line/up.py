@@ -71,9 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
             deployment = places.deployment(arguments, router, Path(directory))
             write(Path(directory), compiled.snapshot, deployment, compiled.keys)
             envoy_json = Path(directory) / CONFIG_FILE
-            router_child = _router(arguments)
+            router_child = _router(arguments, choice, Path(directory))
             children = [router_child, _envoy(arguments, binary, envoy_json)]
-            if stand_ins:
+            if choice.which != "none":  # a provider without a key may come by a reload
                 children.insert(0, _stand_in(arguments))
             asyncio.run(run_together(children, lambda: _announce(arguments, compiled, stand_ins)))
     except (ConfigError, ChildError, _UsageError) as error:
@@ -122,11 +122,13 @@ def _choose_ports(arguments: argparse.Namespace) -> None:
             raise _UsageError(f"{what}; choose another with --{flag}") from None
 
 
-def _router(arguments: argparse.Namespace) -> Child:
+def _router(arguments: argparse.Namespace, choice: StandIns, directory: Path) -> Child:
     command = [
         *(sys.executable, "-m", "extproc", "serve", str(arguments.config)),
         *("--listen", f"{_LOOPBACK}:{arguments.extproc_port}"),
         *("--admin-port", str(arguments.admin_port)),
+        *("--envoy", str(directory)),
+        *("--stand-ins", choice.which, "--stand-in-url", choice.url),
     ]
     return Child("the router", command, _get(arguments.admin_port, "/readyz"))
 

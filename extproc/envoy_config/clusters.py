@@ -95,7 +95,7 @@ def target_metadata(target: Target) -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=1024)  # a reload seldom changes many, and one takes 10 ms to make
+@lru_cache(maxsize=1024)  # a reload changes few, and one takes milliseconds to make
 def _target(
     name: TargetId,
     origin: Origin,

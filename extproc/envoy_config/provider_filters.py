@@ -82,15 +82,18 @@ def _static_headers(provider: Provider) -> TypedExtensionConfig:
 
 
 def _credential(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
+    return extension(
+        "envoy.filters.http.credential_injector", credential_injector(provider, secrets_dir)
+    )
+
+
+def credential_injector(provider: Provider, secrets_dir: str) -> CredentialInjector:
     credential = Generic(
         credential=secret_reference(provider, secrets_dir),
         header=provider.credential_header,
         header_value_prefix=provider.credential_prefix,
     )
-    return extension(
-        "envoy.filters.http.credential_injector",
-        CredentialInjector(
-            overwrite=True,
-            credential=extension("envoy.http.injected_credentials.generic", credential),
-        ),
+    return CredentialInjector(
+        overwrite=True,
+        credential=extension("envoy.http.injected_credentials.generic", credential),
     )

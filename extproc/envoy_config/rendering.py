@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,8 +15,14 @@ Json = dict[str, Any]
 
 
 def as_json(message: Message) -> Json:
+    """Not to be changed: the next message that says the same gets the same value."""
+    return _rendered(type(message), bytes(message))
+
+
+@lru_cache(maxsize=4096)  # a reload changes little, and 120 ms for a listener are many requests
+def _rendered(kind: type[Message], content: bytes) -> Json:
     """Envoy reads both spellings; snake case is that of its documentation."""
-    return message.to_dict(casing=Casing.SNAKE)
+    return kind.parse(content).to_dict(casing=Casing.SNAKE)
 
 
 def to_json(value: Json) -> str:

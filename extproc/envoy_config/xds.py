@@ -8,11 +8,13 @@ docs/adr/0010-reload.md says why, and in which order they are written.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from extproc.envoy_config.clusters import dynamic_clusters
+from extproc.envoy_config.key_holders import key_holders
 from extproc.envoy_config.listener import listener
 from extproc.envoy_config.rendering import Json, as_json
 from extproc.envoy_config.upstream import PROVIDER, SCRUB
@@ -48,7 +50,7 @@ class Resources:
 
 def resources(snapshot: Snapshot, deployment: Deployment) -> Resources:
     """What `snapshot` needs of Envoy beside the bootstrap."""
-    found = as_json(listener(snapshot, deployment))
+    found = deepcopy(as_json(listener(snapshot, deployment)))
     manager = found["filter_chains"][0]["filters"][0]["typed_config"]
     routes = manager.pop("route_config")
     manager["rds"] = {
@@ -65,7 +67,7 @@ def resources(snapshot: Snapshot, deployment: Deployment) -> Resources:
                 "config_source": config_source(deployment.directory, FILTERS[each["name"]]),
                 "type_urls": [config["@type"]],
             }
-    clusters = dynamic_clusters(snapshot, deployment)
+    clusters = key_holders(snapshot, deployment) | dynamic_clusters(snapshot, deployment)
     return Resources(clusters, filters, routes, found)
 
 

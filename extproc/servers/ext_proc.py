@@ -44,7 +44,7 @@ class ExtProcService:
     """Answers every message of every stream, whatever happens."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot  # a reload replaces it; an exchange keeps the one it began with
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -61,7 +61,7 @@ class ExtProcService:
         It returns right after the last answer that matters, so that Envoy sends nothing of the
         response here.
         """
-        exchange = Exchange(self._snapshot, EMPTY_VIEW)
+        exchange = Exchange(self.snapshot, EMPTY_VIEW)
         self._open += 1
         self._idle.clear()
         try:

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from aiohttp import web
@@ -20,7 +20,8 @@ from grpc_health.v1.health import aio as health
 
 from extproc.servers.admin import build_admin
 from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
-from extproc.snapshot import Snapshot
+from extproc.servers.reload import Loaded, Reloader
+from extproc.snapshot import BODY_BYTES_CEILING, Snapshot
 from extproc.wire.ext_proc import SERVICE
 
 _UNIX: Final = "unix:"
@@ -41,8 +42,10 @@ class Listen:
     admin_port: int
 
 
-async def serve(snapshot: Snapshot, listen: Listen) -> None:
+async def serve(snapshot: Snapshot, listen: Listen, reloader: Reloader[Any] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    With a `reloader`, what it loads replaces `snapshot`; SIGHUP asks it to load now.
 
     Raises:
         BindError: before anything is served.
@@ -55,7 +58,9 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
         loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
 
     server = grpc.aio.server(
-        options=channel_options(snapshot.body_bytes_max), maximum_concurrent_rpcs=STREAMS_MAX
+        # The limit on a body may be raised by a reload, gRPC's may not.
+        options=channel_options(BODY_BYTES_CEILING),
+        maximum_concurrent_rpcs=STREAMS_MAX,
     )
     service = ExtProcService(snapshot)
     server.add_generic_rpc_handlers((service.handler(),))
@@ -73,11 +78,15 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
         await server.start()
         await _set_health(healths, health_pb2.HealthCheckResponse.SERVING)
         _log.info("routing on %s with config %s", ", ".join(listen.router), snapshot.config)
+        reloading = _keep_in_step(service, reloader) if reloader else None
         await stop.wait()
+        if reloading:
+            reloading.cancel()
 
         await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
-        _log.info("draining: open requests have %g s to finish", snapshot.drain_timeout_s)
-        draining = asyncio.create_task(server.stop(snapshot.drain_timeout_s))
+        drain_timeout_s = service.snapshot.drain_timeout_s
+        _log.info("draining: open requests have %g s to finish", drain_timeout_s)
+        draining = asyncio.create_task(server.stop(drain_timeout_s))
         # Only exchanges are waited for: a health watch stays open as long as its client likes.
         enough = {asyncio.create_task(hurry.wait()), asyncio.create_task(service.until_idle())}
         await asyncio.wait({draining, *enough}, return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +97,15 @@ async def serve(snapshot: Snapshot, listen: Listen) -> None:
     finally:
         await admin.cleanup()
     _log.info("stopped")
+
+
+def _keep_in_step(service: ExtProcService, reloader: Reloader[Any]) -> asyncio.Task[None]:
+    def swap(loaded: Loaded) -> None:
+        service.snapshot = loaded.snapshot
+
+    reloader.on_reload(swap)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload_now)
+    return asyncio.create_task(reloader.run())
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:
