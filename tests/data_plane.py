@@ -257,13 +257,17 @@ class DataPlane:
 
     # The router.
 
-    def start_router(self) -> None:
+    @property
+    def router_address(self) -> str:
+        """As the command line takes it."""
         at = self._router_at
+        return f"unix:{at.path}" if isinstance(at, UnixSocket) else f"{at.host}:{at.port}"
+
+    def start_router(self) -> None:
         self.router = Program(
             [
                 *(sys.executable, "-m", "extproc", "serve", str(self.config_file)),
-                "--listen",
-                f"unix:{at.path}" if isinstance(at, UnixSocket) else f"{at.host}:{at.port}",
+                *("--listen", self.router_address),
                 *("--admin-port", str(self._admin_port), "--envoy", str(self.directory)),
             ],
             self.directory / "router.log",

@@ -119,6 +119,8 @@ class Envoy:
     absent: bool = False
     seen: list[Resources] = field(default_factory=list)
     refused: int = 0
+    taken: frozenset[str] = frozenset()
+    unwatched: set[str] = field(default_factory=set)
 
     async def progress(self) -> Progress | None:
         if self.absent:
@@ -129,9 +131,11 @@ class Envoy:
             self.seen.append(found)
             self.refused += self.refuses(found)
         files = [*self.directory.glob("*.json"), *self.directory.glob("secrets/*.json")]
-        held = [json.loads(path.read_text("utf-8")) for path in files]
+        watched = [path for path in files if path.name not in self.unwatched]
+        held = [json.loads(path.read_text("utf-8")) for path in watched]
         versions = frozenset(one["version_info"] for one in held if "version_info" in one)
-        return Progress(frozenset() if self.deaf else versions, {"cds": self.refused}, 0)
+        self.taken = self.taken if self.deaf else versions
+        return Progress(self.taken, {"cds": self.refused}, 0)
 
 
 @pytest.fixture
@@ -159,18 +163,24 @@ def publishing(
     asyncio.run(run())
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # what is polled for happens in a thread
+            await asyncio.sleep(0.01)
+
+
 def test_additions_come_first_and_what_is_not_needed_goes_last(envoy: Envoy) -> None:
     async def story(update: EnvoyUpdate[Compiled]) -> None:
         await update.publish(ANTHROPIC)
         assert names(envoy.seen[-1]) >= {"openai/gpt-4o", "anthropic/claude-haiku-3"}
         assert len(secret_files(envoy.directory)) == 2
-        await asyncio.sleep(0.1)
+        await until(lambda: secret_files(envoy.directory) == {"anthropic@api.anthropic.com.json"})
+        await envoy.progress()
 
     publishing(envoy, story)
     old, *_, last = envoy.seen
     assert names(last) & names(old) == set()
     assert places(last) == {"anthropic@api.anthropic.com"}
-    assert secret_files(envoy.directory) == {"anthropic@api.anthropic.com.json"}
     for before, after in zip(envoy.seen, envoy.seen[1:], strict=False):
         assert names(after) >= places_in_key_holders(after)
         assert names(before) <= names(after) or after is last
@@ -185,11 +195,11 @@ def test_what_came_back_is_not_taken_away(envoy: Envoy) -> None:
     async def story(update: EnvoyUpdate[Compiled]) -> None:
         await update.publish(ANTHROPIC)
         await update.publish(OPENAI)
-        await asyncio.sleep(0.1)
+        await until(lambda: secret_files(envoy.directory) == {"openai@api.openai.com.json"})
+        await envoy.progress()
 
     publishing(envoy, story)
     assert names(envoy.seen[-1]) == names(envoy.seen[0])
-    assert secret_files(envoy.directory) == {"openai@api.openai.com.json"}
 
 
 def test_a_reload_that_changes_nothing_for_envoy_writes_nothing(envoy: Envoy) -> None:
@@ -247,6 +257,18 @@ def test_an_envoy_that_does_not_take_it_is_not_waited_for_without_end(
         envoy.deaf = True
         with pytest.raises(ReloadError, match=r"Envoy did not take cds\.json within 0\.05 s"):
             await update.publish(ANTHROPIC)
+
+    publishing(envoy, story)
+
+
+def test_a_file_that_somebodys_own_envoy_does_not_watch_is_not_waited_for(
+    envoy: Envoy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envoy_update, "SETTLES_WITHIN_S", 0.02)
+    envoy.unwatched = {"lds.json", "rds.json"}
+
+    async def story(update: EnvoyUpdate[Compiled]) -> None:
+        await update.publish(config("claude-haiku-3", "firstByteTimeout: 7s\nbodyBytesMax: 9KiB"))
 
     publishing(envoy, story)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from extproc.command_line import places
 from extproc.command_line.loading import complain, load
+from extproc.command_line.snippet import text_of
 from extproc.config import ConfigError
 from extproc.envoy_config import CONFIG_FILE, bootstrap, to_json, write
 
@@ -20,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="write envoy.json and the files it names there (else print all but the secrets)",
+    )
+    parser.add_argument(
+        "--snippet",
+        action="store_true",
+        help="print what to add to an Envoy of your own, as YAML with comments",
     )
     places.add_directory_arguments(parser)
     parser.add_argument(
@@ -41,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{name}: {where} is not set; Envoy will send it no credential", file=sys.stderr)
     output: Path | None = arguments.output
     deployment = places.deployment(arguments, arguments.router, output or Path("/etc/envoy"))
+    if arguments.snippet:
+        print(text_of(arguments.config, compiled.snapshot, deployment), end="")
+        return 0
     if output is None:
         print(to_json(bootstrap(compiled.snapshot, deployment)), end="")
         return 0

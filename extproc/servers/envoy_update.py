@@ -32,6 +32,9 @@ from extproc.servers.reload import Loaded, ReloadError
 TAKEN_WITHIN_S: Final = 10.0
 """How long Envoy may take for one step; then the reload is given up."""
 
+SETTLES_WITHIN_S: Final = 1.0
+"""After this long, a file whose version Envoy does not name is one that it does not watch."""
+
 UNSEEN_STEP_S: Final = 2.0
 """What a step is given where Envoy's admin server can't be asked, as from another host."""
 
@@ -70,6 +73,15 @@ class _Superseded:
     needed_until: float
     resources: Resources
     secret_files: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    progress: Progress
+    unwatched: frozenset[Path]
+
+
+_Before = _Answered | None  # None: it can't be asked
 
 
 class EnvoyUpdate(Generic[_L]):
@@ -124,7 +136,7 @@ class EnvoyUpdate(Generic[_L]):
         await asyncio.gather(*self._sweeps, return_exceptions=True)
 
     async def _bring_over(self, held: Resources, wanted: Needs) -> None:
-        before = await self._admin.progress()
+        before = await self._before()
         keys = await asyncio.to_thread(write_secrets, self._directory, wanted.secrets)
         try:
             await self._step(with_additions(held, wanted.resources), before)
@@ -136,9 +148,21 @@ class EnvoyUpdate(Generic[_L]):
                 write_resources(self._directory, file, resources)
             raise
 
-    async def _step(
-        self, wanted: Resources, before: Progress | None, order: _Order = _ADDING
-    ) -> None:
+    async def _before(self) -> _Before:
+        """How Envoy is and which files it watches: those whose version, as they are, it runs.
+
+        Somebody's own Envoy may have its listener and routes from elsewhere (docs/own-envoy.md).
+        """
+        deadline = time.monotonic() + SETTLES_WITHIN_S
+        while (progress := await self._admin.progress()) is not None:
+            paths = [self._directory / file for file in FILES]
+            others = {path for path in paths if version_of(path) not in progress.versions}
+            if not others or time.monotonic() > deadline:
+                return _Answered(progress, frozenset(others))
+            await asyncio.sleep(_POLL_S)  # another replica may just have written
+        return None
+
+    async def _step(self, wanted: Resources, before: _Before, order: _Order = _ADDING) -> None:
         held = files_of(wanted)
         for files in order:
             written = [
@@ -148,18 +172,19 @@ class EnvoyUpdate(Generic[_L]):
             ]
             await self._until_taken(written, before)
 
-    async def _until_taken(self, written: Collection[Path], before: Progress | None) -> None:
+    async def _until_taken(self, written: Collection[Path], before: _Before) -> None:
         """Wait until Envoy runs these files as they are now: another replica may write them too."""
         deadline = time.monotonic() + TAKEN_WITHIN_S
-        missing = list(written)
-        while written:
+        watched = [path for path in written if not before or path not in before.unwatched]
+        missing = watched
+        while watched:
             progress = await self._admin.progress()
             if progress is None or before is None:
                 await asyncio.sleep(UNSEEN_STEP_S)
                 return
-            if refused := progress.refused_since(before):
+            if refused := progress.refused_since(before.progress):
                 raise ReloadError(f"Envoy refuses it, its log says why: {', '.join(refused)}")
-            missing = [path for path in written if version_of(path) not in progress.versions]
+            missing = [path for path in watched if version_of(path) not in progress.versions]
             if not missing and not progress.warming:
                 return
             if time.monotonic() > deadline:
@@ -168,7 +193,7 @@ class EnvoyUpdate(Generic[_L]):
         if missing:
             names = ", ".join(path.name for path in missing)
             raise ReloadError(f"Envoy did not take {names} within {TAKEN_WITHIN_S:g} s")
-        if written:
+        if watched:
             _log.warning("some clusters are not ready yet: can their names be resolved?")
 
     def _sweep_after(self, grace_s: float) -> None:
@@ -186,7 +211,7 @@ class EnvoyUpdate(Generic[_L]):
             needed = set(self._wanted.secrets).union(*(s.secret_files for s in self._superseded))
             older = [each.resources for each in reversed(self._superseded)]
             try:
-                before = await self._admin.progress()
+                before = await self._before()
                 await self._step(joined(self._wanted.resources, older), before, _REMOVING)
                 gone = await asyncio.to_thread(secret_files, self._directory) - needed
                 await asyncio.to_thread(remove_secrets, self._directory, gone)
