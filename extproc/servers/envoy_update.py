@@ -66,11 +66,10 @@ class Needs:
     secrets: Mapping[str, Json] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Superseded:
-    """What requests still open may need, until `needed_until` on the monotonic clock."""
+    """What requests still open may need."""
 
-    needed_until: float
     resources: Resources
     secret_files: frozenset[str]
 
@@ -124,9 +123,9 @@ class EnvoyUpdate(Generic[_L]):
             grace_s = self._grace_s(self._running) if self._running else GRACE_S_MAX
             before = self._wanted.resources if self._wanted else held
             if before and (before != wanted.resources or files - wanted.secrets.keys()):
-                until = time.monotonic() + grace_s
-                self._superseded.append(_Superseded(until, before, frozenset(files)))
-                self._sweep_after(grace_s)
+                superseded = _Superseded(before, frozenset(files))
+                self._superseded.append(superseded)
+                self._sweep_after(grace_s, superseded)
             self._running, self._wanted = loaded, wanted
 
     async def close(self) -> None:
@@ -196,17 +195,16 @@ class EnvoyUpdate(Generic[_L]):
         if watched:
             _log.warning("some clusters are not ready yet: can their names be resolved?")
 
-    def _sweep_after(self, grace_s: float) -> None:
-        sweep = asyncio.create_task(self._sweep(grace_s))
+    def _sweep_after(self, grace_s: float, superseded: _Superseded) -> None:
+        sweep = asyncio.create_task(self._sweep(grace_s, superseded))
         self._sweeps.add(sweep)
         sweep.add_done_callback(self._sweeps.discard)
 
-    async def _sweep(self, grace_s: float) -> None:
+    async def _sweep(self, grace_s: float, superseded: _Superseded) -> None:
         """Take away what nobody needs any more. What fails here is left for the next sweep."""
         await asyncio.sleep(grace_s)
         async with self._lock:
-            now = time.monotonic()
-            self._superseded = [each for each in self._superseded if each.needed_until > now]
+            self._superseded.remove(superseded)
             assert self._wanted, "a sweep comes after something was published"
             needed = set(self._wanted.secrets).union(*(s.secret_files for s in self._superseded))
             older = [each.resources for each in reversed(self._superseded)]

@@ -125,8 +125,15 @@ def test_their_envoy_routes_llm_requests_and_serves_theirs_as_before(
                 theirs_too = client.post("/theirs/v1/completions", json={}, headers=SECRET)
                 assert theirs_too.status_code == 404, "their service's own word, unrouted"
                 assert "x-router-target" not in theirs_too.headers
+                plane.reload(plane.config(ROUTING.replace("gpt-4o", "gemini-flash-2.0")))
+                eventually(lambda: served(client) == "google/gemini-flash-2.0", "the new target")
         finally:
             envoy.end()
+
+
+def served(client: httpx.Client) -> str:
+    answer = client.post(CHAT, json=HELLO)
+    return str(answer.headers.get("x-router-target"))
 
 
 SECRET = {"authorization": "Bearer key-of-their-client"}

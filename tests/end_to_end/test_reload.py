@@ -131,6 +131,22 @@ def test_an_answer_that_streams_from_a_removed_provider_ends_whole(plane: DataPl
     assert text.rstrip().endswith("data: [DONE]")
 
 
+def test_an_answer_that_streams_while_the_listener_changes_ends_whole(plane: DataPlane) -> None:
+    changed = "listener_manager.listener_modified"
+    before = plane.stat(changed)
+    plane.fault("anthropic", chunk_delay_s=0.2)
+    with plane.client() as client, client.stream("POST", CHAT, json=HELLO | {"stream": True}) as it:
+        lines = it.iter_lines()
+        first = next(lines)
+        plane.reload(plane.config(PLAIN + "server: { decisionTimeout: 1.5s }\n"))
+        assert plane.stat(changed) == before + 1
+        with plane.client() as another:
+            plane.reset()
+            assert served(another) == "anthropic/claude-sonnet-4"
+        text = "\n".join([first, *lines])
+    assert text.rstrip().endswith("data: [DONE]")
+
+
 def test_limits_and_routes_reach_envoy(plane: DataPlane, client: httpx.Client) -> None:
     with StandIns("127.0.0.8") as own:
         assert client.get("/elsewhere").json()["error"]["code"] == "unknown_url"
@@ -224,11 +240,15 @@ def test_a_router_that_starts_anew_brings_envoy_up_to_date(
 RELOADS = 100
 BROKEN_EACH = 10
 WORKERS = 4
+PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
 class Version:
-    """A config that can be told from all others by its route, its targets and its models."""
+    """A config that can be told from all others by its route, its targets and its models.
+
+    Every tenth also changes the listener.
+    """
 
     number: int
 
@@ -247,7 +267,7 @@ class Version:
     def routing(self) -> str:
         first, second = f"first-{self.number}", f"second-{self.number}"
         return (
-            f"{BOUNDS}models:\n"
+            f"{BOUNDS}bodyBytesMax: {self.number // 10 + 8}KiB\nmodels:\n"
             f"  {first}: {{ targets: [{{ provider: {self.provider} }}], contextWindow: 9000 }}\n"
             f"  {second}: {{ targets: [{{ provider: {self.fallback} }}], contextWindow: 9000 }}\n"
             f"{one_route(first, f'v{self.number}', second)}"
@@ -265,6 +285,7 @@ def test_a_hundred_reloads_under_load_fail_no_request_and_mix_no_two_configs(
     async def ask(client: httpx.AsyncClient, done: asyncio.Event) -> None:
         while not done.is_set():
             answers.append(await client.post(CHAT, json=HELLO))
+            await asyncio.sleep(PAUSE_S)
 
     async def run() -> None:
         done = asyncio.Event()
