@@ -158,7 +158,6 @@ def publishing(
         update = EnvoyUpdate(envoy.directory, needs, envoy, lambda _: grace_s)
         await update.publish(OPENAI)
         await story(update)
-        await update.close()
 
     asyncio.run(run())
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from configs import CATCH_ALL, snapshot_of
+from configs import CATCH_ALL, compiled, snapshot_of
 
+from extproc.command_line.serve import telling_nobody
 from extproc.servers.reload import Reloader, ReloadError, ReloadStatus, content_of
 from extproc.servers.watch import Settling
 from extproc.snapshot import Snapshot
@@ -248,3 +249,32 @@ def test_every_attempt_is_told_to_those_who_asked(world: World) -> None:
 
     watching(world, story)
     assert told == [("a: is wrong\nb: is wrong too", 0, 1), (None, 1, 1)]
+
+
+# Without Envoy's directory
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# a comment" + CATCH_ALL, False),
+        ("apps: { from: x-team }" + CATCH_ALL, False),
+        ("providers: { openai: { apiKey: another } }" + CATCH_ALL, True),
+        ("providers: { openai: { baseUrl: 'http://127.0.0.1:1/v1' } }" + CATCH_ALL, True),
+        ("routes: [{ match: { default: true }, model: gpt-4o, fallback: gpt-4o-mini }]", True),
+    ],
+)
+def test_it_is_said_when_an_envoy_that_nobody_keeps_in_step_must_be_told(
+    text: str, *, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish = telling_nobody()
+
+    async def story() -> None:
+        await publish(compiled(CATCH_ALL))
+        assert not caplog.records
+        await publish(compiled(text))
+
+    asyncio.run(story())
+    assert ["Envoy must know them too" in record.message for record in caplog.records] == [
+        True
+    ] * told

@@ -88,7 +88,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 def _publishing(directory: Path | None) -> Publish[Compiled]:
     """What tells Envoy of a config. Raises `ReloadError`."""
     if directory is None:
-        return _tell_nobody()
+        return telling_nobody()
     # Only here, because building Envoy's messages costs a second and 40 MB.
     publish: Publish[Compiled] = import_module("extproc.command_line.keeping").publishing(directory)
     return publish
@@ -103,7 +103,7 @@ def _print_decisions() -> None:
     decisions.propagate = False
 
 
-def _tell_nobody() -> Publish[Compiled]:
+def telling_nobody() -> Publish[Compiled]:
     """For an Envoy that somebody else configures: says when it has to be."""
     last: Compiled | None = None
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
@@ -128,12 +129,6 @@ class EnvoyUpdate(Generic[_L]):
                 self._sweep_after(grace_s, superseded)
             self._running, self._wanted = loaded, wanted
 
-    async def close(self) -> None:
-        """What is not needed any more stays until the next start."""
-        for sweep in self._sweeps:
-            sweep.cancel()
-        await asyncio.gather(*self._sweeps, return_exceptions=True)
-
     async def _bring_over(self, held: Resources, wanted: Needs) -> None:
         before = await self._before()
         keys = await asyncio.to_thread(write_secrets, self._directory, wanted.secrets)
@@ -141,11 +136,15 @@ class EnvoyUpdate(Generic[_L]):
             await self._step(with_additions(held, wanted.resources), before)
             await self._step(joined(wanted.resources, [held]), before)
             await self._until_taken(keys, before)
-        except ReloadError:
-            write_secrets(self._directory, {path.name: old for path, old in keys.items() if old})
-            for file, resources in files_of(held).items():
-                write_resources(self._directory, file, resources)
+        except (OSError, ReloadError):
+            with suppress(OSError):  # what is wrong with the directory is told already
+                await asyncio.to_thread(self._take_back, held, keys)
             raise
+
+    def _take_back(self, held: Resources, keys: Mapping[Path, Json | None]) -> None:
+        write_secrets(self._directory, {path.name: old for path, old in keys.items() if old})
+        for file, resources in files_of(held).items():
+            write_resources(self._directory, file, resources)
 
     async def _before(self) -> _Before:
         """How Envoy is and which files it watches: those whose version, as they are, it runs.
