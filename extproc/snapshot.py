@@ -21,6 +21,9 @@ GUARD_PREFIX: Final = "guard:"
 CHAIN_NAMESPACE: Final = "llm.chain"
 PLAN_NAMESPACE: Final = "llm.plan"
 
+BODY_BYTES_CEILING: Final = 256 * 1024 * 1024
+"""No config may let a body be larger."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRange:

@@ -19,8 +19,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Self
@@ -35,7 +35,6 @@ from extproc.envoy_config import (
     Deployment,
     TcpAddress,
     UnixSocket,
-    bootstrap,
     write,
 )
 from extproc.stand_in import Seen
@@ -178,7 +177,8 @@ class DataPlane:
             # Bound, so that nobody else takes it, but not listening: connections are refused.
             refusing = opened.enter_context(socket.socket())
             refusing.bind((REFUSING_HOST, 0))
-            self._configure(refusing.getsockname()[1])
+            self._refusing_port = refusing.getsockname()[1]
+            self._configure()
             self._admin = opened.enter_context(
                 httpx.Client(
                     base_url=f"http://{LOOPBACK}:{self._envoy_admin_port}",
@@ -257,14 +257,18 @@ class DataPlane:
 
     # The router.
 
-    def start_router(self) -> None:
+    @property
+    def router_address(self) -> str:
+        """As the command line takes it."""
         at = self._router_at
+        return f"unix:{at.path}" if isinstance(at, UnixSocket) else f"{at.host}:{at.port}"
+
+    def start_router(self) -> None:
         self.router = Program(
             [
-                *(sys.executable, "-m", "extproc", "serve", str(self.directory / "routing.yaml")),
-                "--listen",
-                f"unix:{at.path}" if isinstance(at, UnixSocket) else f"{at.host}:{at.port}",
-                *("--admin-port", str(self._admin_port)),
+                *(sys.executable, "-m", "extproc", "serve", str(self.config_file)),
+                *("--listen", self.router_address),
+                *("--admin-port", str(self._admin_port), "--envoy", str(self.directory)),
             ],
             self.directory / "router.log",
             self._env,
@@ -287,27 +291,73 @@ class DataPlane:
         for path in sorted(self.directory.glob("*.log")):
             yield f"{self.directory.name}/{path.name}", path.read_text("utf-8", "replace")
 
-    def _configure(self, refusing_port: int) -> None:
+    # Reloading.
+
+    def config(
+        self,
+        routing: str,
+        *,
+        keys: Mapping[str, str] | None = None,
+        base_urls: Mapping[str, str] | None = None,
+    ) -> str:
+        """The providers, with other keys and places where given, and then `routing`."""
         places = {name: stand_in.base_url(name) for name, stand_in in self.providers.items()}
+        places |= {name: url for name, url in (base_urls or {}).items() if name in places}
         providers = [
-            f"  {name}: {{ baseUrl: '{url}', apiKey: '${{{KEYS[name][0]}}}',"
+            f"  {name}: {{ baseUrl: '{url}',"
+            f" apiKey: {(keys or {}).get(name, f'${{{KEYS[name][0]}}}')},"
             f" headers: {{ x-account: account-of-{name} }} }}"
             for name, url in places.items()
         ]
-        others = {"refusing": f"http://{REFUSING_HOST}:{refusing_port}/v1"} | dict(self._base_urls)
+        others = {"refusing": f"http://{REFUSING_HOST}:{self._refusing_port}/v1"}
+        others |= self._base_urls
         providers += [f"  {name}: {{ baseUrl: '{url}' }}" for name, url in others.items()]
-        text = "\n".join(["providers:", *providers, self._routing])
-        (self.directory / "routing.yaml").write_text(text)
+        return "\n".join(["providers:", *providers, routing])
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "routing.yaml"
+
+    def write_config(self, text: str) -> None:
+        """In one step, by a rename."""
+        temporary = self.config_file.with_suffix(".new")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(self.config_file)
+
+    def said(self, pattern: str) -> list[str]:
+        """The lines of the router's log that match."""
+        return re.findall(rf"^.*{pattern}.*$", self.router.output(), re.MULTILINE)
+
+    @contextmanager
+    def reloading(self, *, at_once: bool = False) -> Iterator[None]:
+        """Change the config within; returns when the router has taken it, or has said why not."""
+        ended = r"reload: (?:config sha256:\w+ loaded|not loaded)"
+        before = len(self.said(ended))
+        yield
+        if at_once:
+            self.router.send(signal.SIGHUP)
+        eventually(lambda: len(self.said(ended)) > before, "the reload")
+
+    def reload(self, text: str) -> None:
+        """Change the config and have it loaded at once, which must succeed."""
+        with self.reloading(at_once=True):
+            self.write_config(text)
+        assert self.said("reload: ")[-1].endswith(" loaded"), self.said("reload: ")[-1]
+
+    def _configure(self) -> None:
+        text = self.config(self._routing)
+        self.write_config(text)
         compiled = compile_config(read_config(text, self._env), self._env)
         deployment = Deployment(
             listen=TcpAddress(LOOPBACK, self.port),
             admin=TcpAddress(LOOPBACK, self._envoy_admin_port),
             router=self._router_at,
+            directory=str(self.directory),
             secrets_dir=str(self.directory / SECRETS_DIR),
             ca_file=str(self.directory / "no-roots.pem"),  # no provider here speaks TLS
             request_timeout_s=self._request_timeout_s,
         )
-        write(self.directory, bootstrap(compiled.snapshot, deployment), compiled.keys)
+        write(self.directory, compiled.snapshot, deployment, compiled.keys)
 
     def _check_logs(self) -> None:
         """Nothing went unforeseen in the router, and no log repeats a key or a prompt."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
@@ -10,20 +11,22 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from configs import CHAT, KEYS, SEED, body_of, snapshot_of
-from outcomes import DRAW, NOW, decision_on, finished
+from outcomes import DRAW, NOW, attempt, decision_on, finished
 from prometheus_client.parser import text_string_to_metric_families
+from routers import router_of
 
 from extproc.command_line import main
 from extproc.explain import explain, written_request
-from extproc.record import record
+from extproc.record import iso_time, record
 from extproc.servers.admin import EXPLAIN_BYTES_MAX, Sources, build_admin
 from extproc.servers.decisions import Decisions
 from extproc.servers.metrics import Metrics
-from extproc.servers.reports import Reload, config_report, state_report
-from extproc.state.view import EMPTY_VIEW, Breaker, TargetView, View
-from extproc.vocabulary import TargetId
+from extproc.servers.reload import ReloadStatus
+from extproc.servers.reports import config_report
+from extproc.state.view import EMPTY_VIEW
 
 SNAPSHOT = snapshot_of(SEED)
+STATUS = ReloadStatus("/etc/x.yaml", SNAPSHOT.config, loaded_at=NOW)
 CANARY = "canary-8d2f"
 
 
@@ -38,8 +41,8 @@ def sources() -> Sources:
     return Sources(
         registry=metrics.registry,
         decisions=Decisions(),
-        config=lambda: config_report(SNAPSHOT, "/etc/x.yaml", NOW, None, NOW + 12.34),
-        state=lambda: state_report(SNAPSHOT, EMPTY_VIEW, NOW),
+        config=lambda: config_report(SNAPSHOT, STATUS, NOW + 12.34),
+        state=router_of(SNAPSHOT).report,
         explain=explained,
     )
 
@@ -119,17 +122,22 @@ def test_config_tells_what_runs_since_when() -> None:
         "loaded_at": "2026-01-01T00:00:00Z",
         "age_s": 12.3,
         "last_reload": None,
+        "reloads": {"ok": 0, "failed": 0},
         "routes": 4,
         "targets": 6,
     }
 
 
 def test_config_tells_of_the_last_reload_and_what_was_wrong() -> None:
-    good, bad = Reload(NOW), Reload(NOW, "routes: no catch-all; end with one")
-    told = [config_report(SNAPSHOT, "x", NOW, one, NOW)["last_reload"] for one in (good, bad)]
+    error = "routes: no catch-all; end with one"
+    good = replace(STATUS, last_attempt_at=NOW)
+    told = [
+        config_report(SNAPSHOT, status, NOW)["last_reload"]
+        for status in (good, replace(good, last_error=error))
+    ]
     assert told == [
         {"time": "2026-01-01T00:00:00Z", "ok": True, "error": None},
-        {"time": "2026-01-01T00:00:00Z", "ok": False, "error": bad.error},
+        {"time": "2026-01-01T00:00:00Z", "ok": False, "error": error},
     ]
 
 
@@ -140,37 +148,22 @@ def test_state_tells_of_every_target_what_is_known() -> None:
 
 
 def test_a_target_is_told_as_it_is_seen() -> None:
-    target = TargetId("openai/gpt-4o")
-    seen = TargetView(Breaker.HALF_OPEN, probing=True, not_before=NOW + 90, ttfb_ms=310.5)
-    found = {one["target"]: one for one in state_report(SNAPSHOT, View({target: seen}), NOW)}
-    assert found[target] == {
-        "target": target,
-        "breaker": "half_open",
-        "probing": True,
-        "not_before": "2026-01-01T00:01:30Z",
-        "requests_left": None,
-        "tokens_left": None,
-        "ttfb_ms": 310.5,
-        "ms_per_token": None,
-        "spiking": False,
-        "cached_share": 0.0,
-    }
-
-
-def test_a_time_that_has_passed_is_no_not_before() -> None:
-    target = TargetId("openai/gpt-4o")
-    view = View({target: TargetView(not_before=NOW - 1)})
-    assert all(one["not_before"] is None for one in state_report(SNAPSHOT, view, NOW))
+    router = router_of(SNAPSHOT)
+    now = time.time()
+    limited = replace(attempt("openai/gpt-4o", 429), began=now, headers={"retry-after": "90"})
+    router.attempted(limited)
+    (found,) = [one for one in router.report() if one["target"] == "openai/gpt-4o"]
+    assert found["breaker"] == "closed"
+    assert found["not_before"] in {iso_time(now + 90), iso_time(now + 91)}
+    assert found["last_seen"] in {iso_time(now), iso_time(now + 1)}
+    assert found["until"] is None
 
 
 def test_neither_page_tells_a_secret() -> None:
     env = dict.fromkeys([*KEYS, "TOKEN"], CANARY)
     text = SEED + "telemetry: {otlp: {endpoint: 'https://c.test', headers: {x-key: '${TOKEN}'}}}"
     snapshot = snapshot_of(text, env)
-    config, state = (
-        config_report(snapshot, "x", NOW, None, NOW),
-        state_report(snapshot, EMPTY_VIEW, NOW),
-    )
+    config, state = config_report(snapshot, STATUS, NOW), router_of(snapshot).report()
     assert CANARY not in json.dumps([config, state])
 
 

@@ -8,14 +8,15 @@ import pytest
 from configs import SEED, snapshot_of
 from outcomes import decision_on, finished
 from prometheus_client import generate_latest
+from routers import router_of
 
 from extproc.servers.decision_log import DecisionLog
 from extproc.servers.decisions import Decisions, Wanted
 from extproc.servers.genai import call_of
 from extproc.servers.metrics import Metrics
-from extproc.servers.reports import config_report, state_report
+from extproc.servers.reload import ReloadStatus
+from extproc.servers.reports import config_report
 from extproc.snapshot import DecisionLogSettings
-from extproc.state.view import EMPTY_VIEW
 
 CANARY = "canary-8d2f"
 ENV = dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "TOKEN"), CANARY)
@@ -59,8 +60,8 @@ def test_no_canary_comes_out_anywhere(more: dict[str, Any], tmp_path: Path) -> N
         "ring": ring.newest(Wanted()).decode(),
         "metrics": generate_latest(metrics.registry).decode(),
         "span": repr(call_of(done)),
-        "config": json.dumps(config_report(SNAPSHOT, "x", 0, None, 0)),
-        "state": json.dumps(state_report(SNAPSHOT, EMPTY_VIEW, 0)),
+        "config": json.dumps(config_report(SNAPSHOT, ReloadStatus("x", SNAPSHOT.config, 0), 0)),
+        "state": json.dumps(router_of(SNAPSHOT).report()),
     }
     assert all(told.values())
     assert {where for where, text in told.items() if CANARY in text} == set()

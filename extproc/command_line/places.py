@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.command_line.addresses import UNIX_PREFIX, host_and_port, port
-from extproc.envoy_config import Deployment, TcpAddress, UnixSocket
+from extproc.envoy_config import SECRETS_DIR, Deployment, TcpAddress, UnixSocket
 
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch; Envoy's own images
@@ -34,13 +34,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_directory_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--as",
+        dest="seen_as",
+        type=Path,
+        metavar="DIR",
+        help="where Envoy sees the output directory, if elsewhere (in a container, say)",
+    )
+    parser.add_argument(
+        "--secrets-dir",
+        type=Path,
+        metavar="DIR",
+        help="where Envoy sees the secrets, if not in that directory's secrets/",
+    )
+
+
 def deployment(
-    arguments: argparse.Namespace, router: TcpAddress | UnixSocket, secrets_dir: Path
+    arguments: argparse.Namespace, router: TcpAddress | UnixSocket, directory: Path
 ) -> Deployment:
+    """`directory` is where the files are written; Envoy may see it elsewhere."""
+    seen_as: Path = getattr(arguments, "seen_as", None) or directory.resolve()
+    secrets_dir: Path = getattr(arguments, "secrets_dir", None) or seen_as / SECRETS_DIR
     return Deployment(
         listen=TcpAddress(arguments.host, arguments.port),
         admin=TcpAddress("127.0.0.1", arguments.envoy_admin_port),
         router=router,
+        directory=str(seen_as),
         secrets_dir=str(secrets_dir),
         ca_file=str(arguments.ca_file),
     )

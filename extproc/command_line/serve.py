@@ -6,22 +6,27 @@ import argparse
 import asyncio
 import logging
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import uvloop
 
 from extproc.command_line.addresses import grpc_address, port_or_any
-from extproc.command_line.loading import complain, load
-from extproc.config import Compiled, ConfigError
+from extproc.command_line.loading import complain
+from extproc.command_line.standing_in import StandIns
+from extproc.config import Compiled, ConfigError, read_text, text_of
 from extproc.servers.decision_log import DecisionLog, DecisionLogError
 from extproc.servers.metrics import Metrics
+from extproc.servers.reload import Publish, Reloader, ReloadError, content_of
 from extproc.servers.router import Router
 from extproc.servers.serving import BindError, Listen, serve
 from extproc.servers.telemetry import TelemetryError, start
 
+_log = logging.getLogger(__name__)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="reloaded when it changes")
     parser.add_argument(
         "--listen",
         action="append",
@@ -31,29 +36,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--admin-host", default="127.0.0.1", metavar="HOST")
     parser.add_argument("--admin-port", type=port_or_any, default=9902, metavar="PORT")
+    parser.add_argument(
+        "--envoy",
+        type=Path,
+        metavar="DIR",
+        help="keep what `extproc envoy -o DIR` wrote for Envoy in step with the config",
+    )
+    # For `up`, which runs the stand-ins.
+    parser.add_argument("--stand-ins", default="none", help=argparse.SUPPRESS)
+    parser.add_argument("--stand-in-url", default="", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(arguments))
+    except (ConfigError, ReloadError, BindError, DecisionLogError, TelemetryError) as error:
+        return complain(error)
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    """Raises what can be wrong with a config, an address or a place to write to."""
+    config: Path = arguments.config
+    stand_ins = StandIns(arguments.stand_ins, arguments.stand_in_url)
+
+    def load(content: bytes | None) -> Compiled:
+        text = read_text(config) if content is None else text_of(content, config)
+        return stand_ins.compiled(text)[0]
+
+    def reload(content: bytes | None) -> Compiled:
+        try:
+            return load(content)
+        except ConfigError as error:
+            raise ReloadError(str(error)) from None
+
     listen = Listen(
         router=arguments.listen or ["127.0.0.1:9002"],
         admin_host=arguments.admin_host,
         admin_port=arguments.admin_port,
     )
+    content = content_of(config)
+    compiled = load(content)
+    publish = _publishing(arguments.envoy)
+    await publish(compiled)  # Envoy may still have what another process left
+    reloader = Reloader(config, content, compiled, load=reload, publish=publish)
+    router = _router(compiled)
     try:
-        router = _router(load(arguments.config))
-    except (ConfigError, DecisionLogError, TelemetryError) as error:
-        return complain(error)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(router, listen, str(arguments.config)))
-    except BindError as error:
-        return complain(error)
+        await serve(router, listen, reloader)
     finally:
         router.close()
-    return 0
 
 
 def _router(compiled: Compiled) -> Router:
@@ -64,3 +99,33 @@ def _router(compiled: Compiled) -> Router:
     metrics = Metrics()
     log = DecisionLog(snapshot.decision_log, sys.stdout.fileno(), metrics.log_dropped)
     return Router(snapshot, metrics, log, exporter)
+
+
+def _publishing(directory: Path | None) -> Publish[Compiled]:
+    """What tells Envoy of a config. Raises `ReloadError`."""
+    if directory is None:
+        return telling_nobody()
+    # Only here, because building Envoy's messages costs a second and 40 MB.
+    publish: Publish[Compiled] = import_module("extproc.command_line.keeping").publishing(directory)
+    return publish
+
+
+def telling_nobody() -> Publish[Compiled]:
+    """For an Envoy that somebody else configures: says when it has to be."""
+    last: Compiled | None = None
+
+    async def publish(compiled: Compiled) -> None:
+        nonlocal last
+        before, last = last, compiled
+        if before and _needs_of_envoy(before) != _needs_of_envoy(compiled):
+            _log.warning(
+                "providers, targets or fallbacks changed: Envoy must know them too; "
+                "write its configuration anew, or let --envoy DIR do so"
+            )
+
+    return publish
+
+
+def _needs_of_envoy(compiled: Compiled) -> tuple[object, ...]:
+    snapshot = compiled.snapshot
+    return (snapshot.providers, snapshot.targets.keys(), snapshot.guards, compiled.keys)

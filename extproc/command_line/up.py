@@ -18,10 +18,10 @@ import aiohttp
 
 from extproc.command_line import places
 from extproc.command_line.addresses import port
-from extproc.command_line.loading import complain, load
-from extproc.config import Compiled, ConfigError
-from extproc.envoy_config import TcpAddress, bootstrap
-from extproc.envoy_config.files import CONFIG_FILE, SECRETS_DIR, write
+from extproc.command_line.loading import complain
+from extproc.command_line.standing_in import StandIns, add_choice
+from extproc.config import Compiled, ConfigError, read_text
+from extproc.envoy_config import CONFIG_FILE, TcpAddress, write
 from extproc.servers.process_tree import Child, ChildError, run_together
 from extproc.vocabulary import ProviderName
 
@@ -49,12 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="the stand-in providers' (any free one)",
     )
-    parser.add_argument(
-        "--stand-ins",
-        choices=("missing", "all", "none"),
-        default="missing",
-        help="which providers are stood in for: those without a key, all, or none (missing)",
-    )
+    add_choice(parser)
     parser.add_argument(
         "--concurrency", type=int, default=2, metavar="N", help="Envoy's worker threads (2)"
     )
@@ -68,15 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         binary = arguments.envoy_binary or _envoy_binary()
         _choose_ports(arguments)
-        compiled, stand_ins = _compiled(arguments)
+        url = f"http://{_LOOPBACK}:{arguments.stand_in_port}"
+        choice = StandIns(arguments.stand_ins, url)
+        compiled, stand_ins = choice.compiled(read_text(arguments.config))
         with tempfile.TemporaryDirectory(prefix="extproc-") as directory:
-            secrets_dir = Path(directory) / SECRETS_DIR
             router = TcpAddress(_LOOPBACK, arguments.extproc_port)
-            deployment = places.deployment(arguments, router, secrets_dir)
-            write(Path(directory), bootstrap(compiled.snapshot, deployment), compiled.keys)
+            deployment = places.deployment(arguments, router, Path(directory))
+            write(Path(directory), compiled.snapshot, deployment, compiled.keys)
             envoy_json = Path(directory) / CONFIG_FILE
-            children = [_router(arguments), _envoy(arguments, binary, envoy_json)]
-            if stand_ins:
+            router_child = _router(arguments, choice, Path(directory))
+            children = [router_child, _envoy(arguments, binary, envoy_json)]
+            if choice.which != "none":  # a provider without a key may come by a reload
                 children.insert(0, _stand_in(arguments))
             asyncio.run(run_together(children, lambda: _announce(arguments, compiled, stand_ins)))
     except (ConfigError, ChildError, _UsageError) as error:
@@ -86,20 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 class _UsageError(Exception):
     """Something that other flags would mend."""
-
-
-def _compiled(arguments: argparse.Namespace) -> tuple[Compiled, tuple[ProviderName, ...]]:
-    """The config with stand-ins in the place of providers, and which those are."""
-    compiled = load(arguments.config)
-    providers = compiled.snapshot.providers
-    stand_ins = {
-        # Not for an address of one's own that is spoken to in plain text: it is there as written.
-        "missing": tuple(name for name in compiled.missing_keys if providers[name].tls),
-        "all": tuple(providers),
-        "none": (),
-    }[arguments.stand_ins]
-    base = f"http://{_LOOPBACK}:{arguments.stand_in_port}"
-    return load(arguments.config, {name: f"{base}/{name}/v1" for name in stand_ins}), stand_ins
 
 
 def _envoy_binary() -> Path:
@@ -139,11 +122,13 @@ def _choose_ports(arguments: argparse.Namespace) -> None:
             raise _UsageError(f"{what}; choose another with --{flag}") from None
 
 
-def _router(arguments: argparse.Namespace) -> Child:
+def _router(arguments: argparse.Namespace, choice: StandIns, directory: Path) -> Child:
     command = [
         *(sys.executable, "-m", "extproc", "serve", str(arguments.config)),
         *("--listen", f"{_LOOPBACK}:{arguments.extproc_port}"),
         *("--admin-port", str(arguments.admin_port)),
+        *("--envoy", str(directory)),
+        *("--stand-ins", choice.which, "--stand-in-url", choice.url),
     ]
     return Child("the router", command, _get(arguments.admin_port, "/readyz"))
 

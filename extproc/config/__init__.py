@@ -2,6 +2,14 @@
 
 from extproc.config.compilation import Compiled, compile_config
 from extproc.config.problems import ConfigError, Problem
-from extproc.config.reading import read_config, read_text
+from extproc.config.reading import read_config, read_text, text_of
 
-__all__ = ["Compiled", "ConfigError", "Problem", "compile_config", "read_config", "read_text"]
+__all__ = [
+    "Compiled",
+    "ConfigError",
+    "Problem",
+    "compile_config",
+    "read_config",
+    "read_text",
+    "text_of",
+]

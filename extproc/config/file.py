@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from extproc.feature import Feature
+from extproc.snapshot import BODY_BYTES_CEILING
 from extproc.text.tokens import Family
 
 _DURATION_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -92,7 +93,7 @@ UsdPerMTok = Annotated[float, Field(ge=0)]
 _Duration = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*(ms|s|m|h)\s*$")]
 _Size = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgG]i?)?[bB]\s*$")]
 _Seconds = Annotated[float, Field(gt=0, le=3600)]
-_BodyBytes = Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)]
+_BodyBytes = Annotated[int, Field(ge=1024, le=BODY_BYTES_CEILING)]
 _LogBytes = Annotated[int, Field(ge=64 * 1024, le=1024**4)]
 DurationS = Annotated[
     _Seconds, BeforeValidator(_duration_s, json_schema_input_type=_Seconds | _Duration)

@@ -58,12 +58,19 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
 def read_text(path: Path) -> str:
     """The content of a YAML or JSON file. Raises `ConfigError`."""
     try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
+        content = path.read_bytes()
     except OSError as error:
         what = f"can't be read ({error.strerror})"
         raise ConfigError([Problem(str(path), what, "name a YAML or JSON file")]) from None
+    return text_of(content, path)
+
+
+def text_of(content: bytes, path: Path) -> str:
+    """What was read of `path`, as text. Raises `ConfigError`."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), "not UTF-8", "save it as UTF-8")]) from None
 
 
 def validated(section: type[_S], tree: object, hidden: Location = ()) -> _S:

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from betterproto2 import Casing
-from envoy_data_plane.envoy.config.bootstrap.v3 import Admin, Bootstrap, BootstrapStaticResources
-from envoy_data_plane.envoy.config.core.v3 import Node
-
-from extproc.envoy_config.clusters import clusters
+from extproc.envoy_config.clusters import dynamic_clusters, static_clusters
 from extproc.envoy_config.extension import address
 from extproc.envoy_config.listener import listener
+from extproc.envoy_config.rendering import Json, as_json
+from extproc.envoy_config.xds import CDS, LDS, config_source
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
     from extproc.snapshot import Snapshot
 
-
-def bootstrap(snapshot: Snapshot, deployment: Deployment) -> Bootstrap:
-    """Holds no secret: the files it names must exist before Envoy reads it."""
-    return Bootstrap(
-        node=Node(id="extproc", cluster="extproc"),  # required by file secrets, otherwise unused
-        admin=Admin(address=address(deployment.admin)),
-        static_resources=BootstrapStaticResources(
-            listeners=[listener(snapshot, deployment)],
-            clusters=clusters(snapshot, deployment),
-        ),
-    )
+_NODE: Final = {"id": "extproc", "cluster": "extproc"}
+"""Required by what is read from files, otherwise unused."""
 
 
-def to_json(config: Bootstrap) -> str:
-    # Envoy reads both spellings; snake case is that of its documentation.
-    return json.dumps(config.to_dict(casing=Casing.SNAKE), indent=2) + "\n"
+def bootstrap(snapshot: Snapshot, deployment: Deployment) -> Json:
+    """All in one, to read. No secret is in it: the files it names must exist before Envoy reads."""
+    return {
+        "node": _NODE,
+        "admin": {"address": as_json(address(deployment.admin))},
+        "static_resources": {
+            "listeners": [as_json(listener(snapshot, deployment))],
+            "clusters": [
+                *map(as_json, static_clusters(deployment)),
+                *dynamic_clusters(snapshot, deployment).values(),
+            ],
+        },
+    }
+
+
+def dynamic_bootstrap(deployment: Deployment) -> Json:
+    """What never changes while Envoy runs, and where it finds the rest."""
+    return {
+        "node": _NODE,
+        "admin": {"address": as_json(address(deployment.admin))},
+        "static_resources": {"clusters": [*map(as_json, static_clusters(deployment))]},
+        "dynamic_resources": {
+            "cds_config": config_source(deployment.directory, CDS),
+            "lds_config": config_source(deployment.directory, LDS),
+        },
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from envoy_data_plane.envoy.config.cluster.v3 import (
@@ -49,7 +50,9 @@ from extproc.envoy_config.origin import (
     Origin,
     origin_cluster,
 )
+from extproc.envoy_config.rendering import Json, as_json
 from extproc.envoy_config.upstream import METADATA_NAMESPACE, passthrough_filters
+from extproc.snapshot import GUARD_PREFIX
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
@@ -62,20 +65,22 @@ UNROUTED: Final = "unrouted"
 PASSTHROUGH: Final = "passthrough"
 
 
-def clusters(snapshot: Snapshot, deployment: Deployment) -> list[Cluster]:
+def static_clusters(deployment: Deployment) -> list[Cluster]:
+    """Those that no routing config changes."""
+    return [_router(deployment.router), _bounce(), _unrouted()]
+
+
+def dynamic_clusters(snapshot: Snapshot, deployment: Deployment) -> dict[str, Json]:
+    """Those that a routing config asks for, by name."""
     passthrough = snapshot.passthrough
     ejects = snapshot.health_check.enabled
-    return [
-        _router(deployment.router),
-        _bounce(),
-        _unrouted(),
-        *([_passthrough(passthrough, deployment.ca_file)] if passthrough else []),
-        *(
-            _target(target, deployment.ca_file, ejects=ejects)
-            for target in snapshot.targets.values()
-        ),
-        *(_guard(name, window) for window, name in snapshot.guards.items()),
-    ]
+    found = [as_json(_passthrough(passthrough, deployment.ca_file))] if passthrough else []
+    for target in snapshot.targets.values():
+        origin = Origin(target.provider.host, target.provider.port, target.provider.tls)
+        facts = tuple(target_metadata(target).items())
+        found.append(_target(target.id, origin, facts, deployment.ca_file, ejects=ejects))
+    found += [_guard(name, window) for window, name in snapshot.guards.items()]
+    return {cluster["name"]: cluster for cluster in found}
 
 
 def target_metadata(target: Target) -> dict[str, str]:
@@ -90,15 +95,23 @@ def target_metadata(target: Target) -> dict[str, str]:
     }
 
 
-def _target(target: Target, ca_file: str, *, ejects: bool) -> Cluster:
-    provider = target.provider
-    return origin_cluster(
-        target.id,
-        Origin(provider.host, provider.port, provider.tls),
+@lru_cache(maxsize=1024)  # a reload changes few, and one takes milliseconds to make
+def _target(
+    name: TargetId,
+    origin: Origin,
+    facts: tuple[tuple[str, str], ...],
+    ca_file: str,
+    *,
+    ejects: bool,
+) -> Json:
+    cluster = origin_cluster(
+        name,
+        origin,
         ca_file=ca_file,
-        metadata={METADATA_NAMESPACE: target_metadata(target)},
+        metadata={METADATA_NAMESPACE: dict(facts)},
         outlier_detection=_ejection() if ejects else None,
     )
+    return as_json(cluster)
 
 
 def _ejection() -> OutlierDetection:
@@ -115,23 +128,33 @@ def _ejection() -> OutlierDetection:
     )
 
 
-def _guard(name: str, window: tuple[TargetId, ...]) -> Cluster:
+def _guard(name: str, window: tuple[TargetId, ...]) -> Json:
     """Tries the targets of `window` in order, leaving out the ejected ones.
 
     `priority_group` itself does not skip a cluster whose only host is ejected: it answers 503 and
     does not retry. The bounce at the end makes an attempt with nobody left fail to connect instead,
     which is retried, so that the next window of the chain gets its turn (docs/adr/0002-guards.md).
     """
-    return Cluster(
-        name=name,
-        connect_timeout=CONNECT_TIMEOUT,
-        lb_policy=ClusterLbPolicy.CLUSTER_PROVIDED,
-        cluster_type=ClusterCustomClusterType(
-            name="envoy.clusters.aggregate",
-            typed_config=Any.pack(ClusterConfig(clusters=[*window, BOUNCE])),
-        ),
-        circuit_breakers=CIRCUIT_BREAKERS,  # a retry is charged to the failed attempt's guard
-        typed_extension_protocol_options={HTTP_OPTIONS: _GUARD_OPTIONS},
+    shape = _guard_shape()
+    members = shape["cluster_type"]["typed_config"] | {"clusters": [*window, BOUNCE]}
+    cluster_type = shape["cluster_type"] | {"typed_config": members}
+    return shape | {"name": name, "cluster_type": cluster_type}
+
+
+@cache  # there may be hundreds of guards, they differ in name and members only, and one takes 5 ms
+def _guard_shape() -> Json:
+    return as_json(
+        Cluster(
+            name=GUARD_PREFIX,
+            connect_timeout=CONNECT_TIMEOUT,
+            lb_policy=ClusterLbPolicy.CLUSTER_PROVIDED,
+            cluster_type=ClusterCustomClusterType(
+                name="envoy.clusters.aggregate",
+                typed_config=Any.pack(ClusterConfig(clusters=[BOUNCE])),
+            ),
+            circuit_breakers=CIRCUIT_BREAKERS,  # a retry is charged to the failed attempt's guard
+            typed_extension_protocol_options={HTTP_OPTIONS: _GUARD_OPTIONS},
+        )
     )
 
 

@@ -20,7 +20,9 @@ class UnixSocket:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """`secrets_dir` and `ca_file` are absolute paths as Envoy sees them.
+    """`secrets_dir`, `ca_file` and `directory` are absolute paths as Envoy sees them.
+
+    `directory` is where it finds the files that it watches (`extproc.envoy_config.xds`).
 
     `request_timeout_s` bounds the time from a request's first byte to its last: an upload that
     never ends is answered with 408.
@@ -31,4 +33,5 @@ class Deployment:
     router: TcpAddress | UnixSocket
     secrets_dir: str
     ca_file: str
+    directory: str = "/etc/envoy"
     request_timeout_s: float = 60.0

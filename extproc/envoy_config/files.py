@@ -1,41 +1,169 @@
-"""The configuration on disk: `envoy.json` for everybody, `secrets/` for Envoy's user alone."""
+"""The configuration on disk: what Envoy reads at its start, and what it watches.
+
+Each file replaces the old one by a rename, in a single step, which is what Envoy notices. What is
+not different is not written, so that Envoy and whoever else shares the directory are left in peace.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from extproc.envoy_config.bootstrap import to_json
-from extproc.envoy_config.secrets import secret_file_name, secret_json
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from extproc.envoy_config.bootstrap import dynamic_bootstrap
+from extproc.envoy_config.deployment import Deployment
+from extproc.envoy_config.rendering import Json, to_json
+from extproc.envoy_config.secrets import secret_file_name, secret_of
+from extproc.envoy_config.xds import FILES, Resources, files_of, from_files, resources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from envoy_data_plane.envoy.config.bootstrap.v3 import Bootstrap
-
+    from extproc.snapshot import Snapshot
     from extproc.vocabulary import ProviderName
 
 CONFIG_FILE: Final = "envoy.json"
+DEPLOYMENT_FILE: Final = "deployment.json"
 SECRETS_DIR: Final = "secrets"
 
 _READABLE: Final = 0o644
 _SECRET: Final = 0o600
 _SECRET_DIR: Final = 0o700
 
+_VERSION: Final = re.compile(rb'{\s*"version_info": "([^"]*)"')
+_VERSION_BYTES_MAX: Final = 128
 
-def write(directory: Path, config: Bootstrap, keys: Mapping[ProviderName, str]) -> None:
-    """Secrets first, because Envoy refuses a configuration that names an absent file.
+_deployments: Final = TypeAdapter(Deployment)
 
-    Each file replaces the old one in a single step: a running Envoy notices the rename of a secret
-    and takes the new key without a restart. Raises `OSError`.
+
+class DirectoryError(Exception):
+    """A directory that `extproc envoy -o` did not write, or not with this version."""
+
+
+def write(
+    directory: Path, snapshot: Snapshot, deployment: Deployment, keys: Mapping[ProviderName, str]
+) -> None:
+    """All that an Envoy needs to start, whatever was there before. Raises `OSError`.
+
+    Secrets first, because Envoy refuses a configuration that names an absent file.
     """
-    secrets = directory / SECRETS_DIR
-    secrets.mkdir(mode=_SECRET_DIR, parents=True, exist_ok=True)
-    secrets.chmod(_SECRET_DIR)  # it may be left from a time with other permissions
-    for provider, key in keys.items():
-        _replace(secrets / secret_file_name(provider), secret_json(provider, key), _SECRET)
-    _replace(directory / CONFIG_FILE, to_json(config), _READABLE)
+    write_secrets(directory, secrets_of(snapshot, keys))
+    for file, held in files_of(resources(snapshot, deployment)).items():
+        write_resources(directory, file, held)
+    _write_text(directory / CONFIG_FILE, to_json(dynamic_bootstrap(deployment)))
+    how = _deployments.dump_json(deployment, indent=2).decode() + "\n"
+    _write_text(directory / DEPLOYMENT_FILE, how)
+
+
+def read_deployment(directory: Path) -> Deployment:
+    """How the directory was written. Raises `DirectoryError`."""
+    path = directory / DEPLOYMENT_FILE
+    try:
+        return _deployments.validate_json(path.read_bytes())
+    except OSError as error:
+        what = f"can't be read ({error.strerror})"
+    except ValidationError:
+        what = "is not what this version writes"
+    raise DirectoryError(f"{path}: {what}; write it with `extproc envoy CONFIG -o {directory}`")
+
+
+def read_resources(directory: Path) -> Resources | None:
+    """What the directory holds for Envoy; None if a part of it is missing."""
+    held = {file: _resources_in(directory / file) for file in FILES}
+    try:
+        return from_files({file: found for file, found in held.items() if found is not None})
+    except (KeyError, IndexError):
+        return None
+
+
+def version_of(path: Path) -> str | None:
+    """The version of a file that Envoy watches; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            head = _VERSION.match(file.read(_VERSION_BYTES_MAX))
+    except OSError:
+        return None
+    return head[1].decode() if head else None
+
+
+def write_resources(directory: Path, file: str, held: list[Json]) -> bool:
+    """Whether there was anything to write. Raises `OSError`."""
+    path = directory / file
+    if _resources_in(path) == held:
+        return False
+    _write_versioned(path, held, _READABLE)
+    return True
+
+
+def secrets_of(snapshot: Snapshot, keys: Mapping[ProviderName, str]) -> dict[str, Json]:
+    """Each secret by the name of its file."""
+    providers = snapshot.providers
+    return {
+        secret_file_name(providers[name]): secret_of(providers[name], key)
+        for name, key in keys.items()
+    }
+
+
+def secret_files(directory: Path) -> set[str]:
+    """The names of the files that hold a secret now."""
+    return {path.name for path in (directory / SECRETS_DIR).glob("*.json")}
+
+
+def write_secrets(directory: Path, secrets: Mapping[str, Json]) -> dict[Path, Json | None]:
+    """Returns the files that changed and what was in each; those of other secrets stay.
+
+    Raises `OSError`.
+    """
+    folder = directory / SECRETS_DIR
+    folder.mkdir(mode=_SECRET_DIR, parents=True, exist_ok=True)
+    folder.chmod(_SECRET_DIR)  # it may be left from a time with other permissions
+    changed: dict[Path, Json | None] = {}
+    for file, secret in secrets.items():
+        path = folder / file
+        held = _resources_in(path)
+        if held != [secret] or path.stat().st_mode & 0o777 != _SECRET:
+            _write_versioned(path, [secret], _SECRET)
+            changed[path] = held[0] if held else None
+    return changed
+
+
+def remove_secrets(directory: Path, files: Iterable[str]) -> None:
+    """Raises `OSError`, but not for a file that is gone already."""
+    for file in files:
+        (directory / SECRETS_DIR / file).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  a JSON value
+    return msgspec.json.decode(path.read_bytes())
+
+
+def _resources_in(path: Path) -> list[Json] | None:
+    """None if the file is absent or broken."""
+    try:
+        held: list[Json] = _read(path)["resources"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return held
+
+
+def _write_versioned(path: Path, held: list[Json], mode: int) -> None:
+    """A discovery response. Its version is the time, since one made of a key would tell of it."""
+    response = {"version_info": str(time.time_ns()), "resources": held}
+    _replace(path, to_json(response), mode)
+
+
+def _write_text(path: Path, content: str) -> None:
+    try:
+        if path.read_text("utf-8") == content:
+            return
+    except (OSError, ValueError):
+        pass
+    _replace(path, content, _READABLE)
 
 
 def _replace(path: Path, content: str, mode: int) -> None:

@@ -9,30 +9,35 @@ from urllib.parse import quote
 from envoy_data_plane.envoy.config.core.v3 import (
     ApiVersion,
     ConfigSource,
-    DataSource,
     PathConfigSource,
 )
-from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import (
-    GenericSecret,
-    SdsSecretConfig,
-    Secret,
-)
-from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryResponse
-from envoy_data_plane.google.protobuf import Any
+from envoy_data_plane.envoy.extensions.transport_sockets.tls.v3 import SdsSecretConfig
+
+from extproc.envoy_config.origin import Origin
 
 if TYPE_CHECKING:
-    from extproc.vocabulary import ProviderName
+    from extproc.envoy_config.rendering import Json
+    from extproc.vocabulary import Provider
 
 
-def secret_file_name(provider: ProviderName) -> str:
-    return quote(provider, safe="") + ".json"
+def place_of(provider: Provider) -> str:
+    """The provider and where it is, `openai@api.openai.com`.
+
+    A key belongs to both: when a provider moves, what it was given for its old place must not
+    reach the new one while Envoy is being told.
+    """
+    return f"{provider.name}@{Origin(provider.host, provider.port, provider.tls).authority()}"
 
 
-def secret_reference(provider: ProviderName, secrets_dir: str) -> SdsSecretConfig:
+def secret_file_name(provider: Provider) -> str:
+    return quote(place_of(provider), safe="@") + ".json"
+
+
+def secret_reference(provider: Provider, secrets_dir: str) -> SdsSecretConfig:
     """Envoy refuses a configuration whose secret file is absent: write the secrets first."""
     path = PurePosixPath(secrets_dir) / secret_file_name(provider)
     return SdsSecretConfig(
-        name=provider,
+        name=place_of(provider),
         sds_config=ConfigSource(
             path_config_source=PathConfigSource(path=str(path)),
             resource_api_version=ApiVersion.V3,
@@ -40,9 +45,10 @@ def secret_reference(provider: ProviderName, secrets_dir: str) -> SdsSecretConfi
     )
 
 
-def secret_json(provider: ProviderName, key: str) -> str:
-    """The content of a secret file: the discovery response that Envoy expects there."""
-    secret = Secret(
-        name=provider, generic_secret=GenericSecret(secret=DataSource(inline_string=key))
-    )
-    return DiscoveryResponse(resources=[Any.pack(secret)]).to_json(indent=2)
+def secret_of(provider: Provider, key: str) -> Json:
+    """What a secret file holds."""
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": place_of(provider),
+        "generic_secret": {"secret": {"inline_string": key}},
+    }

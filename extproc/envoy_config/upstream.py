@@ -17,32 +17,18 @@ from envoy_data_plane.envoy.config.common.mutation_rules.v3 import (
     HeaderMutationRemoveOnMatch,
 )
 from envoy_data_plane.envoy.config.core.v3 import DataSource
-from envoy_data_plane.envoy.extensions.common.matching.v3 import ExtensionWithMatcher
-from envoy_data_plane.envoy.extensions.filters.common.matcher.action.v3 import SkipFilter
-from envoy_data_plane.envoy.extensions.filters.http.credential_injector.v3 import CredentialInjector
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import (
     HeaderMutation as HeaderMutationFilter,
 )
 from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import Mutations
 from envoy_data_plane.envoy.extensions.filters.http.lua.v3 import Lua
 from envoy_data_plane.envoy.extensions.filters.http.upstream_codec.v3 import UpstreamCodec
-from envoy_data_plane.envoy.extensions.http.injected_credentials.generic.v3 import Generic
-from envoy_data_plane.envoy.type.matcher.v3 import HttpRequestHeaderMatchInput, StringMatcher
-from envoy_data_plane.xds.type.matcher.v3 import (
-    Matcher,
-    MatcherMatcherList,
-    MatcherMatcherListFieldMatcher,
-    MatcherMatcherListPredicate,
-    MatcherMatcherListPredicateSinglePredicate,
-    MatcherOnMatch,
-)
-from envoy_data_plane.xds.type.matcher.v3 import StringMatcher as XdsStringMatcher
+from envoy_data_plane.envoy.type.matcher.v3 import StringMatcher
 
-from extproc.envoy_config.extension import extension, http_filter, set_header, xds_extension
-from extproc.envoy_config.secrets import secret_reference
+from extproc.envoy_config.extension import http_filter, set_header
+from extproc.envoy_config.provider_filters import provider_filter
 
 if TYPE_CHECKING:
-    from betterproto2 import Message
     from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
         HttpFilter,
     )
@@ -56,6 +42,13 @@ METADATA_NAMESPACE: Final = "llm"
 
 HELPER_PREFIX: Final = "x-llm-"
 """Headers that carry an endpoint's metadata from filter to filter. None of them leaves Envoy."""
+
+PLACE_HEADER: Final = HELPER_PREFIX + "provider"
+"""Which provider an attempt goes to, and where that is; see `secrets.place_of`."""
+
+SCRUB: Final = "scrub"
+PROVIDER: Final = "provider"
+"""The two filters of the chain whose configuration depends on the providers."""
 
 SCRUBBED_HEADERS: Final = (
     # Credentials and account selectors: a client's own must not reach any provider, and the last
@@ -102,9 +95,8 @@ UPSTREAM_CODEC: Final = http_filter("envoy.filters.http.upstream_codec", Upstrea
 def upstream_filters(snapshot: Snapshot, deployment: Deployment) -> list[HttpFilter]:
     providers = tuple(snapshot.providers.values())
     return [
-        http_filter("scrub", _scrub(providers)),
-        *(_static_headers(provider) for provider in providers if provider.headers),
-        *(_credential(provider, deployment) for provider in providers if provider.has_credential),
+        http_filter(SCRUB, _scrub(providers)),
+        http_filter(PROVIDER, provider_filter(providers, PLACE_HEADER, deployment.secrets_dir)),
         http_filter("rewrite", _rewrite()),
         UPSTREAM_CODEC,
     ]
@@ -128,7 +120,11 @@ def _scrub(providers: tuple[Provider, ...]) -> HeaderMutationFilter:
     for provider in providers:
         removed.update(dict.fromkeys(name.lower() for name in provider.headers))
         removed[provider.credential_header] = None
-    from_endpoint = ("target", "provider", "host", "path")
+    from_endpoint = {
+        HELPER_PREFIX + key: f"%UPSTREAM_METADATA({METADATA_NAMESPACE}:{key})%"
+        for key in ("target", "provider", "host", "path")
+    }
+    from_endpoint[PLACE_HEADER] += "@" + from_endpoint[HELPER_PREFIX + "host"]
     return HeaderMutationFilter(
         mutations=Mutations(
             request_mutations=[
@@ -136,73 +132,13 @@ def _scrub(providers: tuple[Provider, ...]) -> HeaderMutationFilter:
                 *(remove_prefix(prefix) for prefix in SCRUBBED_PREFIXES),
                 # ai_protocol_manager skips a compressed answer, and its usage would be lost.
                 HeaderMutation(append=set_header("accept-encoding", "identity")),
-                *(
-                    HeaderMutation(
-                        append=set_header(
-                            HELPER_PREFIX + key, f"%UPSTREAM_METADATA({METADATA_NAMESPACE}:{key})%"
-                        )
-                    )
-                    for key in from_endpoint
-                ),
+                *(HeaderMutation(append=set_header(*helper)) for helper in from_endpoint.items()),
             ],
             response_mutations=[
                 *(HeaderMutation(remove=name) for name in SCRUBBED_RESPONSE_HEADERS),
                 *(remove_prefix(prefix) for prefix in SCRUBBED_RESPONSE_PREFIXES),
             ],
         )
-    )
-
-
-def _static_headers(provider: Provider) -> HttpFilter:
-    mutations = [
-        HeaderMutation(append=set_header(name.lower(), value.replace("%", "%%")))
-        for name, value in provider.headers.items()
-    ]
-    return _only_for(
-        provider,
-        f"headers {provider.name}",
-        "envoy.filters.http.header_mutation",
-        HeaderMutationFilter(mutations=Mutations(request_mutations=mutations)),
-    )
-
-
-def _credential(provider: Provider, deployment: Deployment) -> HttpFilter:
-    credential = Generic(
-        credential=secret_reference(provider.name, deployment.secrets_dir),
-        header=provider.credential_header,
-        header_value_prefix=provider.credential_prefix,
-    )
-    return _only_for(
-        provider,
-        f"credential {provider.name}",
-        "envoy.filters.http.credential_injector",
-        CredentialInjector(
-            overwrite=True,
-            credential=extension("envoy.http.injected_credentials.generic", credential),
-        ),
-    )
-
-
-def _only_for(provider: Provider, name: str, filter_name: str, config: Message) -> HttpFilter:
-    """The filter, skipped unless this attempt goes to `provider`."""
-    is_provider = MatcherMatcherListPredicate(
-        single_predicate=MatcherMatcherListPredicateSinglePredicate(
-            input=xds_extension(
-                "provider", HttpRequestHeaderMatchInput(header_name=HELPER_PREFIX + "provider")
-            ),
-            value_match=XdsStringMatcher(exact=provider.name),
-        )
-    )
-    skip_others = MatcherMatcherListFieldMatcher(
-        predicate=MatcherMatcherListPredicate(not_matcher=is_provider),
-        on_match=MatcherOnMatch(action=xds_extension("skip", SkipFilter())),
-    )
-    return http_filter(
-        name,
-        ExtensionWithMatcher(
-            xds_matcher=Matcher(matcher_list=MatcherMatcherList(matchers=[skip_others])),
-            extension_config=extension(filter_name, config),
-        ),
     )
 
 

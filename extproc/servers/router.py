@@ -20,7 +20,7 @@ import msgspec
 from extproc.explain import explain, written_request
 from extproc.outcome import Attempt, Ended, Finished
 from extproc.policy.draw import DRAW_BITS
-from extproc.record import record, with_outcome
+from extproc.record import iso_time, record, with_outcome
 from extproc.servers.decision_log import DecisionLog
 from extproc.servers.decisions import Decisions
 from extproc.servers.metrics import Metrics
@@ -36,6 +36,8 @@ SNAPSHOTS_MAX: Final = 8
 
 WRITTEN_MAX: Final = 65_536
 """Records that are known to be written, so that one told of twice is written once."""
+
+_TIMES: Final = ("until", "not_before", "last_seen")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -121,8 +123,11 @@ class Router:
     # For the admin server
 
     def report(self) -> Sequence[Mapping[str, Any]]:
-        """Every target of the config, as it is seen now."""
-        return self.state.report(time.time())
+        """Every target of the config, as it is seen now; what is null has not been seen."""
+        return [
+            {**told, **{name: told[name] and iso_time(told[name]) for name in _TIMES}}
+            for told in self.state.report(time.time())
+        ]
 
     def explain(self, request: bytes) -> Mapping[str, Any]:
         """The record of what would be decided now. Raises `RequestError` for what is no request."""

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc.aio
 from aiohttp import web
@@ -23,8 +23,10 @@ from extproc.servers.access_log import AccessLogService
 from extproc.servers.admin import Sources, build_admin
 from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
 from extproc.servers.lag import sample_lag
-from extproc.servers.reports import Reload, config_report
+from extproc.servers.reload import Loaded, Reloader, ReloadStatus
+from extproc.servers.reports import config_report
 from extproc.servers.router import Router
+from extproc.snapshot import BODY_BYTES_CEILING
 from extproc.wire.ext_proc import SERVICE
 
 SWEEP_S: Final = 1.0
@@ -47,8 +49,10 @@ class Listen:
     admin_port: int
 
 
-async def serve(router: Router, listen: Listen, config_path: str) -> None:
+async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    What `reloader` loads replaces the config that runs; SIGHUP asks it to load now.
 
     Raises:
         BindError: before anything is served.
@@ -60,9 +64,10 @@ async def serve(router: Router, listen: Listen, config_path: str) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
 
-    snapshot = router.snapshot
     server = grpc.aio.server(
-        options=channel_options(snapshot.body_bytes_max), maximum_concurrent_rpcs=STREAMS_MAX
+        # The limit on a body may be raised by a reload, gRPC's may not.
+        options=channel_options(BODY_BYTES_CEILING),
+        maximum_concurrent_rpcs=STREAMS_MAX,
     )
     service = ExtProcService(router)
     server.add_generic_rpc_handlers((service.handler(), AccessLogService(router).handler()))
@@ -70,12 +75,10 @@ async def serve(router: Router, listen: Listen, config_path: str) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     for address in listen.router:
         _bind(server, address)
-    loaded_at = time.time()
-    reload: Reload | None = None
     sources = Sources(
         registry=router.metrics.registry,
         decisions=router.decisions,
-        config=lambda: config_report(router.snapshot, config_path, loaded_at, reload, time.time()),
+        config=lambda: config_report(router.snapshot, reloader.status, time.time()),
         state=router.report,
         explain=router.explain,
     )
@@ -92,12 +95,15 @@ async def serve(router: Router, listen: Listen, config_path: str) -> None:
         gc.freeze()
         await server.start()
         await _set_health(healths, health_pb2.HealthCheckResponse.SERVING)
-        _log.info("routing on %s with config %s", ", ".join(listen.router), snapshot.config)
+        _log.info("routing on %s with config %s", ", ".join(listen.router), router.snapshot.config)
+        reloading = _keep_in_step(router, reloader)
         await stop.wait()
+        reloading.cancel()
 
         await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
-        _log.info("draining: open requests have %g s to finish", snapshot.drain_timeout_s)
-        draining = asyncio.create_task(server.stop(snapshot.drain_timeout_s))
+        drain_timeout_s = router.snapshot.drain_timeout_s
+        _log.info("draining: open requests have %g s to finish", drain_timeout_s)
+        draining = asyncio.create_task(server.stop(drain_timeout_s))
         # Only exchanges are waited for: a health watch stays open as long as its client likes.
         enough = {asyncio.create_task(hurry.wait()), asyncio.create_task(service.until_idle())}
         await asyncio.wait({draining, *enough}, return_when=asyncio.FIRST_COMPLETED)
@@ -116,6 +122,25 @@ async def _sweep(router: Router) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         router.sweep()
+
+
+def _keep_in_step(router: Router, reloader: Reloader[Any]) -> asyncio.Task[None]:
+    def swap(loaded: Loaded) -> None:
+        before, after = router.snapshot, loaded.snapshot
+        if (before.decision_log, before.telemetry.otlp) != (
+            after.decision_log,
+            after.telemetry.otlp,
+        ):
+            _log.warning("decisionLog and telemetry.otlp take effect at the next start")
+        router.use(after)
+
+    def count(status: ReloadStatus) -> None:
+        router.metrics.reloaded(ok=status.last_error is None, now=time.time())
+
+    reloader.on_reload(swap)
+    reloader.on_attempt(count)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload_now)
+    return asyncio.create_task(reloader.run())
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:

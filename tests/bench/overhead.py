@@ -34,7 +34,7 @@ from load import Generator, Load
 from processes import Process, answers, free_ports, running
 
 from extproc.config import compile_config, read_config
-from extproc.envoy_config import CONFIG_FILE, SECRETS_DIR, Deployment, TcpAddress, bootstrap, write
+from extproc.envoy_config import SECRETS_DIR, Deployment, TcpAddress, bootstrap, write
 
 CONFIG: Final = Path(__file__).resolve().parents[2] / "config/seed.yaml"
 KEYS: Final = dict.fromkeys(("ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "bench")
@@ -130,8 +130,8 @@ def _router_envoy(
         secrets_dir=str(directory / SECRETS_DIR),
         ca_file="",  # no provider here has TLS
     )
-    write(directory, bootstrap(compiled.snapshot, deployment), compiled.keys)
-    return json.loads((directory / CONFIG_FILE).read_text("utf-8"))
+    write(directory, compiled.snapshot, deployment, compiled.keys)
+    return bootstrap(compiled.snapshot, deployment)
 
 
 def _plain_envoy(config: Any, upstream_port: int, *, listen: int, admin: int) -> Any:  # noqa: ANN401

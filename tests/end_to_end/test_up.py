@@ -29,9 +29,11 @@ class Up:
 
     def __init__(self, directory: Path) -> None:
         self.ports = {flag: free_port() for flag in FLAGS}
+        self.config = directory / "config.yaml"
+        self.config.write_text(SEED.read_text("utf-8"), "utf-8")
         flags = [word for flag, port in self.ports.items() for word in (f"--{flag}", str(port))]
         self.program = Program(
-            [sys.executable, "-m", "extproc", "up", str(SEED), *flags],
+            [sys.executable, "-m", "extproc", "up", str(self.config), *flags],
             directory / "up.log",
             environment({}) | {"TMPDIR": str(directory)},
         )
@@ -107,7 +109,7 @@ def test_the_first_request_works_without_any_key_and_a_signal_ends_all(
     up.program.send(signum)
     assert up.program.wait() == 0
     up.assert_nothing_left(children)
-    assert [path.name for path in up.directory.iterdir()] == ["up.log"]
+    assert {path.name for path in up.directory.iterdir()} == {"up.log", "config.yaml"}
 
 
 def test_the_first_request_works_as_curl_sends_it(up: Up) -> None:
@@ -118,6 +120,26 @@ def test_the_first_request_works_as_curl_sends_it(up: Up) -> None:
     answer = httpx.post(command[1], content=command[2], headers=form, trust_env=False, verify=False)
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"]
+
+
+EDITED = """
+models: { added: { contextWindow: 9000, targets: [{ provider: mistral }] } }
+routes: [{ match: { default: true }, model: added }]
+"""
+
+
+def test_editing_the_config_adds_routes_and_providers_to_what_runs(up: Up) -> None:
+    """One without a key is stood in for, as at the start."""
+    up.wait_ready()
+    up.config.write_text(EDITED, "utf-8")
+
+    def target() -> str | None:
+        answer = httpx.post(up.base_url + CHAT, json=HELLO, trust_env=False, verify=False)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-router-target"]
+
+    eventually(lambda: target() == "mistral/added", "the new config")
+    assert up.program.status is None
 
 
 def test_a_signal_while_it_starts_ends_all(up: Up) -> None:

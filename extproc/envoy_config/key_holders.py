@@ -1,0 +1,62 @@
+"""Clusters that nothing is ever sent to: each makes Envoy read one provider's key.
+
+Envoy 1.40 starts to read a secret for a cluster or a listener, but not for a filter that it is
+given while it runs (ECDS): that one finds only what somebody else reads already. So each key has a
+holder, which comes before the filter that injects it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster, ClusterDiscoveryType
+from envoy_data_plane.envoy.config.core.v3 import Http1ProtocolOptions
+from envoy_data_plane.envoy.extensions.upstreams.http.v3 import (
+    HttpProtocolOptions,
+    HttpProtocolOptionsExplicitHttpConfig,
+)
+from envoy_data_plane.google.protobuf import Any
+
+from extproc.envoy_config.extension import http_filter
+from extproc.envoy_config.origin import CONNECT_TIMEOUT, HTTP_OPTIONS
+from extproc.envoy_config.provider_filters import credential_injector
+from extproc.envoy_config.rendering import as_json
+from extproc.envoy_config.secrets import place_of
+from extproc.envoy_config.upstream import UPSTREAM_CODEC
+
+if TYPE_CHECKING:
+    from extproc.envoy_config.deployment import Deployment
+    from extproc.envoy_config.rendering import Json
+    from extproc.snapshot import Snapshot
+    from extproc.vocabulary import Provider
+
+KEY_PREFIX: Final = "key:"
+
+
+def key_holders(snapshot: Snapshot, deployment: Deployment) -> dict[str, Json]:
+    """By name."""
+    found = [
+        as_json(_key_holder(provider, deployment.secrets_dir))
+        for provider in snapshot.providers.values()
+        if provider.has_credential
+    ]
+    return {cluster["name"]: cluster for cluster in found}
+
+
+def _key_holder(provider: Provider, secrets_dir: str) -> Cluster:
+    injector = http_filter("credential", credential_injector(provider, secrets_dir))
+    return Cluster(
+        name=KEY_PREFIX + place_of(provider),
+        type=ClusterDiscoveryType.STATIC,
+        connect_timeout=CONNECT_TIMEOUT,
+        typed_extension_protocol_options={
+            HTTP_OPTIONS: Any.pack(
+                HttpProtocolOptions(
+                    explicit_http_config=HttpProtocolOptionsExplicitHttpConfig(
+                        http_protocol_options=Http1ProtocolOptions()
+                    ),
+                    http_filters=[injector, UPSTREAM_CODEC],
+                )
+            )
+        },
+    )

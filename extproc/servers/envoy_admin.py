@@ -1,0 +1,57 @@
+"""What Envoy's admin server says of the files it watches: which versions it runs, or refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+_STATS: Final = r"(\.version_text|\.update_rejected|^cluster_manager\.warming_clusters)$"
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`refused` counts, per kind of resource, what was refused; `warming` is clusters not ready."""
+
+    versions: frozenset[str]
+    refused: Mapping[str, int]
+    warming: int
+
+    def refused_since(self, before: Progress) -> list[str]:
+        """The kinds of resource of which something was refused since then."""
+        return [kind for kind, n in self.refused.items() if n > before.refused.get(kind, 0)]
+
+
+def progress_of(stats: str) -> Progress:
+    """`stats` as the admin server prints them."""
+    found = dict(re.findall(r"^(\S+): (.*)$", stats, re.MULTILINE))
+    versions = (text.strip('"') for name, text in found.items() if name.endswith(".version_text"))
+    refused = {
+        name.removesuffix(".update_rejected"): int(count)
+        for name, count in found.items()
+        if name.endswith(".update_rejected")
+    }
+    warming = int(found.get("cluster_manager.warming_clusters", "0"))
+    return Progress(frozenset(versions), refused, warming)
+
+
+class EnvoyAdmin:
+    """Asks the admin server at `url`; `http://127.0.0.1:9901`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def progress(self) -> Progress | None:
+        """None if nobody, or nobody like Envoy, answers there."""
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+                session.get(f"{self.url}/stats", params={"filter": _STATS}) as answer,
+            ):
+                return progress_of(await answer.text()) if answer.status == 200 else None
+        except (TimeoutError, aiohttp.ClientError, ValueError):
+            return None
