@@ -76,10 +76,9 @@ def _read_as(byte: int) -> int:
 
 
 _WORDS_AND_ENDS: Final = bytes(map(_read_as, range(256)))
-_DIGITS_ALIKE: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
-_NO_SIGNS: Final = bytes(
-    byte for byte in range(256) if byte <= 0x20 or byte >= 0x80 or chr(byte).isalpha()
-)
+_ASCII: Final = bytes(range(0x80))
+_SIGNS: Final = bytes(byte for byte in range(0x21, 0x7F) if not chr(byte).isalpha())
+"""Digits among them."""
 
 
 def _name(form: str) -> int:
@@ -95,11 +94,6 @@ _ANY_BEYOND_ASCII: Final = tuple(
         "currency": "\u20ac\u00a3\u00a5",
     }.items()
 )
-_CONTAINS: Final = tuple(
-    (_name(form), form)
-    for form in ("```", "://", "\n- ", "\n* ", "\n1.", "():", ");", '": ', "Traceback", "Error",
-                 "Exception", "ERROR", ":\n", "...", "\n\n", " = ", " + ", "==", "=>")
-)  # fmt: skip
 _ENDS_ASKING: Final = _name("ends asking")
 _ENDS_IN_COLON: Final = _name("ends in a colon")
 _CODE_LINES: Final = tuple(_name(f"code lines {size}") for size in range(16))
@@ -183,14 +177,14 @@ def _spaced(prose: str) -> str:
 
 
 def _form(text: str) -> set[int]:
-    """The features of how a text looks. One of a sign of ASCII is its code."""
-    found: set[int] = set()
+    """The features of how a text looks. That of a sign of ASCII is its code."""
+    data = text.encode(errors="replace")
+    found = {sign for sign in _SIGNS if sign in data}
     if not text.isascii():
-        text = normalize("NFKC", text)[: 2 * CHARS_MAX]
-        characters = set(text)
+        rest = data.translate(None, _ASCII).decode()
+        characters = {*rest, *normalize("NFKC", rest)}
         found.update([form for form, any_of in _ANY_BEYOND_ASCII if characters & any_of])
-    found.update(text.encode(errors="replace").translate(_DIGITS_ALIKE, _NO_SIGNS))
-    found.update([form for form, part in _CONTAINS if part in text])
+        found.update([sign for sign in _SIGNS if chr(sign) in characters])
     return found
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
-from google.protobuf.struct_pb2 import Struct
-
-from extproc.exchange import Answer, Event, Forward, Proceed, Reply, RequestBody, RequestHeaders
+from extproc.exchange import (
+    Answer,
+    Attempt,
+    Event,
+    Forward,
+    Plan,
+    Proceed,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+)
 from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
+from extproc.wire.encoding import array, delimited, field, number, structure, tag, text, varint
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
     BodyMutation,
@@ -26,6 +36,18 @@ SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 METHOD: Final = "Process"
 
 _PROCEED: Final = ProcessingResponse(request_headers=HeadersResponse()).SerializeToString()
+
+ATTEMPTS_MAX: Final = 4096
+"""Encoded attempts that are kept; a config has one for each guard and way to rewrite a payload."""
+
+_REQUEST_BODY: Final = tag(ProcessingResponse.REQUEST_BODY_FIELD_NUMBER)
+_DYNAMIC_METADATA: Final = tag(ProcessingResponse.DYNAMIC_METADATA_FIELD_NUMBER)
+_RESPONSE: Final = tag(BodyResponse.RESPONSE_FIELD_NUMBER)
+_HEADER_MUTATION: Final = tag(CommonResponse.HEADER_MUTATION_FIELD_NUMBER)
+_BODY_MUTATION: Final = tag(CommonResponse.BODY_MUTATION_FIELD_NUMBER)
+_BODY: Final = tag(BodyMutation.BODY_FIELD_NUMBER)
+# Envoy heeds it in a body response only beside a header mutation.
+_CLEAR_ROUTE_CACHE: Final = CommonResponse(clear_route_cache=True).SerializeToString()
 
 
 class UnexpectedMessageError(Exception):
@@ -59,25 +81,59 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
     found: dict[str, str] = {}
     for header in headers.headers:
         # Envoy fills raw_value only. Latin-1 keeps every byte, as HTTP has it.
-        value = (header.raw_value or header.value.encode()).decode("latin-1")
-        earlier = found.get(header.key)
-        found[header.key] = value if earlier is None else f"{earlier},{value}"
+        key, value = header.key, (header.raw_value or header.value.encode()).decode("latin-1")
+        found[key] = f"{found[key]},{value}" if key in found else value
     return found
 
 
 def _forward(reply: Forward) -> bytes:
-    metadata = Struct()
-    metadata[CHAIN_NAMESPACE] = reply.chain
-    metadata[PLAN_NAMESPACE] = reply.plan
-    common = CommonResponse(
-        header_mutation=_mutation(reply.headers),
-        body_mutation=BodyMutation(body=reply.body),
-        # Envoy heeds it in a body response only beside a header mutation.
-        clear_route_cache=True,
+    metadata = b"".join(
+        [
+            field(CHAIN_NAMESPACE, _chain(reply.chain)),
+            field(PLAN_NAMESPACE, _plan(reply.plan, reply.chain)),
+        ]
     )
-    return ProcessingResponse(
-        request_body=BodyResponse(response=common), dynamic_metadata=metadata
-    ).SerializeToString()
+    mutation = _mutation(reply.headers).SerializeToString()
+    common = delimited(_HEADER_MUTATION, mutation) + _CLEAR_ROUTE_CACHE
+    # From the inside out, so that the body, last in each message, is copied once.
+    head = b""
+    for before, holder in (
+        (b"", _BODY),
+        (common, _BODY_MUTATION),
+        (b"", _RESPONSE),
+        (delimited(_DYNAMIC_METADATA, metadata), _REQUEST_BODY),
+    ):
+        head = before + holder + varint(len(head) + len(reply.body)) + head
+    return head + reply.body
+
+
+def _chain(attempts: tuple[Attempt, ...]) -> bytes:
+    """As `priority_group` reads it: attempt N goes to group N."""
+    return structure(field("priority_groups", array(*map(_group, attempts))))
+
+
+@lru_cache(maxsize=ATTEMPTS_MAX)
+def _group(attempt: Attempt) -> bytes:
+    cluster = structure(field("cluster_name", text(attempt.guard)), field("weight", number(1)))
+    return structure(field("name", text(attempt.target)), field("clusters", array(cluster)))
+
+
+def _plan(plan: Plan, attempts: tuple[Attempt, ...]) -> bytes:
+    return structure(
+        field("decision", text(plan.decision)),
+        field("route", text(plan.route)),
+        field("plen", number(plan.prefix_bytes)),
+        field("cand", structure(*map(_needs, attempts))),
+    )
+
+
+@lru_cache(maxsize=ATTEMPTS_MAX)
+def _needs(attempt: Attempt) -> bytes:
+    """What the upstream filters need to send the body, made for the first target, to this one."""
+    needs = [field("endpoint", text(attempt.endpoint))]
+    if attempt.prefix is not None:
+        needs.append(field("prefix", text(attempt.prefix)))
+    return field(attempt.target, structure(*needs))
 
 
 def _answer(reply: Answer) -> bytes:
