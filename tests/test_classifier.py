@@ -17,8 +17,9 @@ from extproc.config.classifier import default_classifier, fold, from_numbers
 from extproc.text.classifier import (
     CHARS_MAX,
     FEATURE_VERSION,
+    FEATURES_MAX,
+    LANE_BITS,
     WEIGHT_MAX,
-    WINDOW_CHARS,
     Classifier,
     features,
     pack,
@@ -125,8 +126,6 @@ def test_no_text_up_to_the_limit_is_cut(character: str) -> None:
 
 
 def test_a_megabyte_has_no_more_features_than_the_windows_allow() -> None:
-    # A token gives itself and a pair.
-    bound = 2 * 3 * WINDOW_CHARS + 200
     for unit in (
         "word%d ",
         "\u4e2d%d",
@@ -137,7 +136,7 @@ def test_a_megabyte_has_no_more_features_than_the_windows_allow() -> None:
         "\u0315\u0301%d",
     ):
         text = "".join(unit % number for number in range(100_000))
-        assert len(features(text)) <= bound
+        assert len(features(text)) <= FEATURES_MAX
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
@@ -203,6 +202,10 @@ def test_numbers_for_other_features_are_refused() -> None:
 def test_packed_weights_add_up_lane_by_lane(rows: list[list[int]]) -> None:
     columns = tuple(sum(row[lane] for row in rows) for lane in range(3))
     assert unpack(sum(map(pack, rows)), 3) == columns
+
+
+def test_a_lane_holds_the_weights_of_as_many_features_as_there_can_be() -> None:
+    assert FEATURES_MAX * WEIGHT_MAX + max(map(abs, NUMBERS["bias"])) < 1 << (LANE_BITS - 1)
 
 
 @given(st.lists(st.integers(-WEIGHT_MAX, WEIGHT_MAX), min_size=3, max_size=3))

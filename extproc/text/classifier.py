@@ -42,11 +42,14 @@ CHARS_MAX: Final = 2048
 WINDOW_CHARS: Final = 240
 """Characters of prose at either end whose words are read."""
 
-LANE_BITS: Final = 32
+FEATURES_MAX: Final = 1600
+"""Features of one text: two a token of two windows whose letters may become three, and the form."""
+
+LANE_BITS: Final = 16
 """Room for the sum of one class, offset so that it is never negative."""
 
-WEIGHT_MAX: Final = 31
-"""Largest size of a weight: a lane holds the sum of millions."""
+WEIGHT_MAX: Final = 19
+"""Largest size of a weight: a lane holds the sum of `FEATURES_MAX` and a bias."""
 
 _LANE_ZERO: Final = 1 << (LANE_BITS - 1)
 _WORD_BYTES: Final = 6
@@ -105,7 +108,7 @@ _ALL_TOKENS: Final = 4
 
 
 def features(text: str) -> set[int]:
-    """What the model knows of a text, at most a few thousand hashes."""
+    """What the model knows of a text, at most `FEATURES_MAX` hashes."""
     head, tail = text, ""
     if len(text) > CHARS_MAX:
         head, tail = text[: CHARS_MAX // 2], text[-CHARS_MAX // 2 :]
@@ -235,7 +238,7 @@ def pack(weights: Sequence[int]) -> int:
 
 def unpack(packed: int, lanes: int) -> tuple[int, ...]:
     shifted = packed + _zeros(lanes)
-    unsigned = struct.unpack(f"<{lanes}I", shifted.to_bytes(lanes * LANE_BITS // 8, "little"))
+    unsigned = struct.unpack(f"<{lanes}H", shifted.to_bytes(lanes * LANE_BITS // 8, "little"))
     return tuple(lane - _LANE_ZERO for lane in unsigned)
 
 

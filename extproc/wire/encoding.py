@@ -37,7 +37,8 @@ _SMALL: Final = [bytes([number]) for number in range(0x80)]
 
 def delimited(field: bytes, content: bytes) -> bytes:
     """A field of text, bytes or a message; `field` is its tag."""
-    return field + varint(len(content)) + content
+    size = len(content)
+    return field + (_SMALL[size] if size < 0x80 else varint(size)) + content
 
 
 _ENTRY: Final = tag(Struct.FIELDS_FIELD_NUMBER)

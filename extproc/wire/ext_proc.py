@@ -46,6 +46,10 @@ _RESPONSE: Final = tag(BodyResponse.RESPONSE_FIELD_NUMBER)
 _HEADER_MUTATION: Final = tag(CommonResponse.HEADER_MUTATION_FIELD_NUMBER)
 _BODY_MUTATION: Final = tag(CommonResponse.BODY_MUTATION_FIELD_NUMBER)
 _BODY: Final = tag(BodyMutation.BODY_FIELD_NUMBER)
+_SET_HEADERS: Final = tag(HeaderMutation.SET_HEADERS_FIELD_NUMBER)
+_HEADER: Final = tag(HeaderValueOption.HEADER_FIELD_NUMBER)
+_KEY: Final = tag(HeaderValue.KEY_FIELD_NUMBER)
+_RAW_VALUE: Final = tag(HeaderValue.RAW_VALUE_FIELD_NUMBER)
 # Envoy heeds it in a body response only beside a header mutation.
 _CLEAR_ROUTE_CACHE: Final = CommonResponse(clear_route_cache=True).SerializeToString()
 
@@ -93,8 +97,7 @@ def _forward(reply: Forward) -> bytes:
             field(PLAN_NAMESPACE, _plan(reply.plan, reply.chain)),
         ]
     )
-    mutation = _mutation(reply.headers).SerializeToString()
-    common = delimited(_HEADER_MUTATION, mutation) + _CLEAR_ROUTE_CACHE
+    common = delimited(_HEADER_MUTATION, _mutation(reply.headers)) + _CLEAR_ROUTE_CACHE
     # From the inside out, so that the body, last in each message, is copied once.
     head = b""
     for before, holder in (
@@ -140,17 +143,21 @@ def _answer(reply: Answer) -> bytes:
     return ProcessingResponse(
         immediate_response=ImmediateResponse(
             status=HttpStatus(code=StatusCode.Name(reply.status)),
-            headers=_mutation(reply.headers),
+            headers=HeaderMutation.FromString(_mutation(reply.headers)),
             body=reply.body,
         )
     ).SerializeToString()
 
 
-def _mutation(headers: Mapping[str, str]) -> HeaderMutation:
+def _mutation(headers: Mapping[str, str]) -> bytes:
     # No `append`: absent means overwrite; Envoy ignores `append_action` here.
-    return HeaderMutation(
-        set_headers=[
-            HeaderValueOption(header=HeaderValue(key=key, raw_value=value.encode("latin-1")))
-            for key, value in headers.items()
+    return b"".join(
+        [
+            delimited(_SET_HEADERS, delimited(_HEADER, _header(name, value)))
+            for name, value in headers.items()
         ]
     )
+
+
+def _header(name: str, value: str) -> bytes:
+    return delimited(_KEY, name.encode()) + delimited(_RAW_VALUE, value.encode("latin-1"))
