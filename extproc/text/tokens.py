@@ -227,7 +227,8 @@ def _measure_whole(texts: Sequence[bytes]) -> Measure:
 
 def _scripts(text: bytes) -> tuple[int, ...]:
     """Characters beyond ASCII by script, told by the first byte of each or by the first two."""
-    leads = text.translate(_SCRIPT_OF_LEAD, _BELOW_LEADS)
+    # In two steps: bytes.translate is several times as fast when it only deletes.
+    leads = text.translate(None, _BELOW_LEADS).translate(_SCRIPT_OF_LEAD)
     below_1000, below_2000, below_4000 = map(leads.count, (_E0, _E1, _E3))
     devanagari = text.count(b"\xe0\xa4") + text.count(b"\xe0\xa5") if below_1000 else 0
     thai = text.count(b"\xe0\xb8") + text.count(b"\xe0\xb9") if below_1000 else 0

@@ -85,8 +85,8 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
     found: dict[str, str] = {}
     for header in headers.headers:
         # Envoy fills raw_value only. Latin-1 keeps every byte, as HTTP has it.
-        key, value = header.key, (header.raw_value or header.value.encode()).decode("latin-1")
-        found[key] = f"{found[key]},{value}" if key in found else value
+        name, value = header.key, (header.raw_value or header.value.encode()).decode("latin-1")
+        found[name] = f"{found[name]},{value}" if name in found else value
     return found
 
 
