@@ -36,19 +36,19 @@ from zlib import crc32
 FEATURE_VERSION: Final = 2
 """Raised with every change to `features`: numbers fitted on other features mean nothing."""
 
-CHARS_MAX: Final = 2048
+CHARS_MAX: Final = 1024
 """Characters of a text that are looked at: half from its head, half from its tail."""
 
-WINDOW_CHARS: Final = 240
+WINDOW_CHARS: Final = 180
 """Characters of prose at either end whose words are read."""
 
-FEATURES_MAX: Final = 1600
+FEATURES_MAX: Final = 1280
 """Features of one text: two a token of two windows whose letters may become three, and the form."""
 
 LANE_BITS: Final = 16
 """Room for the sum of one class, offset so that it is never negative."""
 
-WEIGHT_MAX: Final = 19
+WEIGHT_MAX: Final = 24
 """Largest size of a weight: a lane holds the sum of `FEATURES_MAX` and a bias."""
 
 _LANE_ZERO: Final = 1 << (LANE_BITS - 1)

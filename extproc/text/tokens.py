@@ -202,8 +202,8 @@ def _measure_whole(texts: Sequence[bytes]) -> Measure:
     of_words = letters | (uncommon & _LETTERS)
     continued = classes & (classes << 8)  # what its predecessor is too
     starts = classes ^ continued
-    fours = letters & (letters << 8)
-    fours &= fours << 16
+    twos = continued & _LETTERS
+    fours = twos & (twos << 16)
     eights = fours & (fours << 32)
     sixteens = eights & (eights << 64)
     after_letter = capitals & (letters << 9)
