@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Final
 
 from extproc.dialects.payload import Payload
 from extproc.policy.app import app_of
 from extproc.policy.availability import badness, unavailable
 from extproc.policy.draw import DRAW_BITS, Draw
-from extproc.policy.eligibility import Need, ineligible
+from extproc.policy.eligibility import Need, checks_of, ineligible
 from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
 from extproc.policy.match import match_route
 from extproc.policy.overrides import Overrides, overrides_of
@@ -38,6 +40,8 @@ from extproc.vocabulary import (
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_CHARS: Final = 26
+_PAIRS: Final = ["".join(pair) for pair in product(_CROCKFORD, repeat=2)]
+_PAIR_SHIFTS: Final = range(5 * (_ULID_CHARS - 2), -1, -10)
 
 
 def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw: int) -> Decision:
@@ -49,35 +53,34 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     """
     payload = request.payload
     app = app_of(request, snapshot.apps)
-    decision = replace(
-        undecided(snapshot, now=now, draw=draw), app=app, requested_model=payload.requested_model
+    decided = partial(
+        _begun(snapshot, now=now, draw=draw), app=app, requested_model=payload.requested_model
     )
     asked = overrides_of(request.headers)
     if isinstance(asked, Refusal):
-        return refused(decision, asked)
+        return refused(decided(), asked)
     task = task_of(payload, asked.task, snapshot.classifier)
     if isinstance(task, Refusal):
-        return refused(decision, task)
+        return refused(decided(), task)
 
     tokens_in = input_tokens(payload, Family.DEFAULT, view)
     tokens_out = output_tokens_of(payload, task.type, tokens_in, view)
     size = Estimate(tokens_in, tokens_out)
     route = match_route(request, app, task.type, size, snapshot)
-    decision = replace(decision, task=task, estimate=size, route=route.name)
+    decided = partial(decided, task=task, estimate=size, route=route.name)
 
     pinned = pinned_targets(asked.model, payload.requested_model, route, snapshot)
     if isinstance(pinned, Refusal):
-        return refused(decision, pinned)
+        return refused(decided(), pinned)
     first = route.candidates if pinned is None else pinned
-    named = {target.id for target in first}
-    fallback = () if asked.no_fallback else [t for t in route.fallback if t.id not in named]
+    fallback = () if asked.no_fallback else _besides(first, route)
 
     need = _need(
         request, route, asked, snapshot, app=app, task_type=task.type, output_tokens=tokens_out
     )
     every = _weighed(payload, (*first, *fallback), need, view, now)
     if not _unrejected(every):
-        decision = replace(decision, candidates=every)
+        decision = decided(candidates=every)
         return refused(decision, _nothing_eligible(route, decision.rejected))
     current = _as_available(every, need, view, now)
     objective = route.objective if pinned is None else Objective.ORDER
@@ -96,9 +99,15 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     if usual and chain[0] is not usual[0]:
         why = f"{usual[0].target.id} is still in slow start; else {why}"
     length = 1 if asked.no_fallback else snapshot.max_attempts
-    return replace(
-        decision, candidates=current, chain=tuple(chain[:length]), why=why, choice=choice
-    )
+    return decided(candidates=current, chain=tuple(chain[:length]), why=why, choice=choice)
+
+
+def _besides(first: tuple[Target, ...], route: Route) -> tuple[Target, ...]:
+    """The route's fallback without what is tried before it."""
+    if first is route.candidates or not route.fallback:
+        return route.fallback  # no target of a route stands twice
+    named = {target.id for target in first}
+    return tuple(target for target in route.fallback if target.id not in named)
 
 
 def _need(  # noqa: PLR0913  the request, the client, the route, the app and the config all ask
@@ -132,6 +141,7 @@ def _weighed(
 ) -> tuple[Candidate, ...]:
     """Every target with what it would cost this request, and why it can't serve if it can't."""
     thought = reasoning_tokens_of(payload)
+    checks = checks_of(need)
     sizes: dict[Family, Estimate] = {}
     candidates = []
     for target in targets:
@@ -141,7 +151,7 @@ def _weighed(
             size = Estimate(input_tokens(payload, family, view), need.output_tokens)
             sizes[family] = size
         candidate = weighed(target, view.of(target.id), size, thought, now)
-        rejection = ineligible(candidate, need)
+        rejection = ineligible(candidate, need, checks)
         candidates.append(replace(candidate, rejection=rejection) if rejection else candidate)
     return tuple(candidates)
 
@@ -166,26 +176,14 @@ def _unrejected(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if not candidate.rejection]
 
 
-def undecided(snapshot: Snapshot, *, now: float, draw: int) -> Decision:
-    """A decision of which nothing is known yet but its id."""
-    return Decision(
-        id=decision_id(now, draw),
-        time=now,
-        config=snapshot.config,
-        app=None,
-        route=None,
-        requested_model=None,
-        task=None,
-        estimate=None,
-        candidates=(),
-        chain=(),
-        why="",
-    )
+def _begun(snapshot: Snapshot, *, now: float, draw: int) -> partial[Decision]:
+    """A decision of which nothing is known yet but its id; call it with what was found out."""
+    return partial(Decision, id=decision_id(now, draw), time=now, config=snapshot.config)
 
 
 def refused_unread(snapshot: Snapshot, refusal: Refusal, *, now: float, draw: int) -> Decision:
     """The decision about a request that could not be read."""
-    return refused(undecided(snapshot, now=now, draw=draw), refusal)
+    return refused(_begun(snapshot, now=now, draw=draw)(), refusal)
 
 
 def refused(decision: Decision, refusal: Refusal) -> Decision:
@@ -195,11 +193,13 @@ def refused(decision: Decision, refusal: Refusal) -> Decision:
 def decision_id(now: float, draw: int) -> str:
     """A ULID: 48 bits of milliseconds, 80 of chance, in Crockford's base 32."""
     number = (int(now * 1000) << DRAW_BITS) | draw
-    return "".join([_CROCKFORD[number >> 5 * i & 31] for i in range(_ULID_CHARS - 1, -1, -1)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _PAIR_SHIFTS])
 
 
-def _least(*limits: float | None) -> float | None:
-    return min((limit for limit in limits if limit is not None), default=None)
+def _least(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _nothing_eligible(route: Route, rejected: Iterable[Rejection]) -> Refusal:

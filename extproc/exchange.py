@@ -10,9 +10,9 @@ error in the client's dialect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from extproc.decide import decide, refused_unread
@@ -59,18 +59,37 @@ class Proceed:
     """Send the body too; nothing is changed yet."""
 
 
+class Step(NamedTuple):
+    """One target of a chain: Envoy tries it through `guard`.
+
+    The body is sent on to `endpoint`, as it is or, with a `prefix`, under that other head.
+    """
+
+    target: TargetId
+    guard: str
+    endpoint: str
+    prefix: str | None
+
+
+class Plan(NamedTuple):
+    """What Envoy needs for every attempt; the first `prefix_bytes` of the body are its head."""
+
+    decision: str
+    route: str
+    prefix_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """Send the request on: this body, these headers set.
 
-    `chain` and `plan` become dynamic metadata: the targets in order, as `priority_group` reads
-    them, and what the upstream filters need for each (docs/data-plane.md).
+    `chain`, the attempts in order, and `plan` become dynamic metadata (docs/data-plane.md).
     """
 
     body: bytes
     headers: Mapping[str, str]
-    chain: Mapping[str, Any]
-    plan: Mapping[str, Any]
+    chain: tuple[Step, ...]
+    plan: Plan
     decision: Decision | None = None
 
 
@@ -97,11 +116,12 @@ class Exchange:
         self._view = view
         self._path = ""
         self._headers: Mapping[str, str] = {}
-        self._receive: Callable[[Event, float, int], Reply] = self._on_headers
+        # Not bound to self: a cycle of references would wait for the garbage collector.
+        self._receive: Callable[[Exchange, Event, float, int], Reply] = Exchange._on_headers
 
     @property
     def finished(self) -> bool:
-        return self._receive == self._on_nothing
+        return self._receive is Exchange._on_nothing
 
     @property
     def request_id(self) -> str:
@@ -110,9 +130,9 @@ class Exchange:
 
     def receive(self, event: Event, *, now: float, draw: int) -> Reply:
         """The reply to `event`. `now` and `draw` are as `decide` takes them."""
-        reply = self._receive(event, now, draw)
+        reply = self._receive(self, event, now, draw)
         if not isinstance(reply, Proceed):
-            self._receive = self._on_nothing
+            self._receive = Exchange._on_nothing
         return reply
 
     def _on_headers(self, event: Event, _now: float, _draw: int) -> Reply:
@@ -120,17 +140,17 @@ class Exchange:
         self._headers = event.headers
         self._path = event.headers.get(":path", "").partition("?")[0]
         method = event.headers.get(":method", "")
-        if MODELS_PATH.fullmatch(self._path):
-            return self._models() if method == "GET" else refused(_wrong_method(method, "GET"))
         if not CHAT_COMPLETIONS_PATH.fullmatch(self._path):
-            return refused(UNKNOWN_PATH)
+            if not MODELS_PATH.fullmatch(self._path):
+                return refused(UNKNOWN_PATH)
+            return self._models() if method == "GET" else refused(_wrong_method(method, "GET"))
         if method != "POST":
             return refused(_wrong_method(method, "POST"))
         if event.headers.get("content-encoding", "identity").lower() != "identity":
             return refused(_encoded())
         if event.end_of_stream:
             return refused(openai_chat.EMPTY_BODY)
-        self._receive = self._on_body
+        self._receive = Exchange._on_body
         return Proceed()
 
     def _on_body(self, event: Event, now: float, draw: int) -> Reply:
@@ -186,9 +206,10 @@ def _offers(snapshot: Snapshot) -> list[tuple[ModelName, ProviderName]]:
 
 
 def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forward:
-    chain = tuple(candidate.target for candidate in decision.chain)
-    prefix = model_prefix(chain[0].upstream_model)
-    body = prefix.encode() + payload.rest
+    assert decision.route is not None  # else there would be a refusal
+    chain = [candidate.target for candidate in decision.chain]
+    prefix = model_prefix(chain[0].upstream_model).encode()
+    body = prefix + payload.rest
     headers = {
         "content-length": str(len(body)),
         # What clients write by default (curl's form type, say) is not what providers accept.
@@ -196,35 +217,24 @@ def _forward(decision: Decision, payload: Payload, snapshot: Snapshot) -> Forwar
         # Past its end, `priority_group` repeats the last target; so no more tries than targets.
         "x-envoy-max-retries": str(len(chain) - 1),
     }
-    timeout_s = max(_first_byte_timeout_s(target, snapshot) for target in chain)
+    timeout_s = max([_first_byte_timeout_s(target, snapshot) for target in chain])
     if timeout_s != snapshot.first_byte_timeout_s:
         headers["x-envoy-upstream-rq-per-try-timeout-ms"] = str(round(timeout_s * 1000))
-    plan = {
-        "decision": decision.id,
-        "route": decision.route,
-        "plen": len(prefix.encode()),
-        "cand": {target.id: _needs(target, chain[0]) for target in chain},
-    }
-    return Forward(body, headers, _priority_groups(chain, snapshot), plan, decision)
+    plan = Plan(decision.id, decision.route, len(prefix))
+    return Forward(body, headers, _steps(chain, snapshot), plan, decision)
 
 
-def _needs(target: Target, first: Target) -> dict[str, str]:
-    """What Envoy needs to send the body as it is to `target`, made for `first`."""
-    needs = {"endpoint": openai_chat.ENDPOINT}
-    if target.upstream_model != first.upstream_model:
-        needs["prefix"] = model_prefix(target.upstream_model)
-    return needs
-
-
-def _priority_groups(chain: tuple[Target, ...], snapshot: Snapshot) -> dict[str, object]:
-    ids = tuple(target.id for target in chain)
-    guards = [_guard(ids[i : i + snapshot.guard_depth], snapshot) for i in range(len(ids))]
-    return {
-        "priority_groups": [
-            {"name": target_id, "clusters": [{"cluster_name": guard, "weight": 1}]}
-            for target_id, guard in zip(ids, guards, strict=True)
-        ]
-    }
+def _steps(chain: Sequence[Target], snapshot: Snapshot) -> tuple[Step, ...]:
+    """An attempt a target; the body is made for the first, so that only others need a prefix."""
+    ids = tuple([target.id for target in chain])
+    first_model = chain[0].upstream_model
+    steps = []
+    for place, target in enumerate(chain):
+        guard = _guard(ids[place : place + snapshot.guard_depth], snapshot)
+        model = target.upstream_model
+        prefix = None if model == first_model else model_prefix(model)
+        steps.append(Step(target.id, guard, openai_chat.ENDPOINT, prefix))
+    return tuple(steps)
 
 
 def _guard(window: tuple[TargetId, ...], snapshot: Snapshot) -> str:

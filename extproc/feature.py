@@ -14,3 +14,5 @@ class Feature(StrEnum):
     AUDIO = "audio"
     DOCUMENTS = "documents"
     REASONING = "reasoning"
+
+    __hash__ = str.__hash__  # Enum's own is Python, and every look-up of a request calls it

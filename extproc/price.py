@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _PER: Final = 1_000_000
 _DAY_S: Final = 86_400
@@ -21,6 +21,8 @@ class Rate:
     tiers: tuple[tuple[int, float], ...] = ()
 
     def at(self, input_tokens: float) -> float:
+        if not self.tiers:
+            return self.base
         for threshold, rate in reversed(self.tiers):
             if input_tokens > threshold:
                 return rate
@@ -65,14 +67,15 @@ PriceList = tuple[PricePeriod, ...]
 
 
 def price_at(prices: PriceList, now: float) -> Price | None:
+    if len(prices) == 1:
+        return prices[0].price
     for period in reversed(prices):
         if period.holds(now):
             return period.price
     return prices[0].price if prices else None
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Token counts: cached reads and writes are part of `input`, reasoning is part of `output`."""
 
     input: float
@@ -84,12 +87,13 @@ class Tokens:
 
 def cost_usd(price: Price, tokens: Tokens) -> float:
     """What a provider bills for `tokens`, in US dollars."""
-    size = tokens.input
-    millionths = (
-        price.input.at(size) * (size - tokens.cache_read - tokens.cache_write)
-        + (price.cache_read or price.input).at(size) * tokens.cache_read
-        + (price.cache_write or price.input).at(size) * tokens.cache_write
-        + price.output.at(size) * (tokens.output - tokens.reasoning)
-        + (price.reasoning or price.output).at(size) * tokens.reasoning
-    )
+    size, output, cache_read, cache_write, reasoning = tokens
+    millionths = price.input.at(size) * (size - cache_read - cache_write)
+    if cache_read:
+        millionths += (price.cache_read or price.input).at(size) * cache_read
+    if cache_write:
+        millionths += (price.cache_write or price.input).at(size) * cache_write
+    millionths += price.output.at(size) * (output - reasoning)
+    if reasoning:
+        millionths += (price.reasoning or price.output).at(size) * reasoning
     return millionths / _PER + price.request_usd

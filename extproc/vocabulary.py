@@ -204,14 +204,14 @@ class Decision:
     id: str
     time: float
     config: str
-    app: str | None
-    route: str | None
-    requested_model: RequestedModel | None
-    task: Task | None
-    estimate: Estimate | None
-    candidates: tuple[Candidate, ...]
-    chain: tuple[Candidate, ...]
-    why: str
+    app: str | None = None
+    route: str | None = None
+    requested_model: RequestedModel | None = None
+    task: Task | None = None
+    estimate: Estimate | None = None
+    candidates: tuple[Candidate, ...] = ()
+    chain: tuple[Candidate, ...] = ()
+    why: str = ""
     refusal: Refusal | None = None
     choice: Choice | None = None
 

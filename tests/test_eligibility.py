@@ -10,7 +10,7 @@ from configs import HOME, request_of, snapshot_of, target
 
 from extproc.decide import decide
 from extproc.feature import Feature
-from extproc.policy.eligibility import Need, ineligible, quality_of
+from extproc.policy.eligibility import Need, checks_of, ineligible, quality_of
 from extproc.snapshot import Requirements, Snapshot
 from extproc.state.view import EMPTY_VIEW, TargetView, View
 from extproc.text.tokens import Family
@@ -40,7 +40,8 @@ def found(
     cost_usd: float | None = None,
     latency_ms: float | None = None,
 ) -> Found:
-    rejection = ineligible(Candidate(one, input_tokens, cost_usd, latency_ms), need)
+    candidate = Candidate(one, input_tokens, cost_usd, latency_ms)
+    rejection = ineligible(candidate, need, checks_of(need))
     if rejection is None:
         return None
     assert rejection.target == one.id

@@ -5,7 +5,6 @@ assert Playbook(snapshot) >> headers() << Proceed() >> body(...) << Sent("openai
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -153,7 +152,7 @@ def _as_told(reply: Reply | Broke, expected: Shown) -> Shown:
     """`reply` in as few words as `expected` has."""
     match reply, expected:
         case Forward(), Sent():
-            return Sent(*(group["name"] for group in reply.chain["priority_groups"]))
+            return Sent(*(attempt.target for attempt in reply.chain))
         case Answer(), Refused():
             error = json.loads(reply.body)["error"]
             saying = expected.saying if expected.saying in error["message"] else error["message"]
@@ -430,51 +429,42 @@ def test_the_body_is_the_clients_with_the_first_targets_model_in_front() -> None
 def test_the_prefix_is_measured_in_bytes() -> None:
     plan = forwarded("/hasty/v1/chat/completions").plan
     prefix = '{"model":"ż",'.encode()
-    assert plan["plen"] == len(prefix)
+    assert plan.prefix_bytes == len(prefix)
 
 
 def test_the_plan_names_the_decision_and_the_route() -> None:
     plan = forwarded().plan
-    assert plan["route"] == "rest"
-    assert len(plan["decision"]) == 26
+    assert plan.route == "rest"
+    assert len(plan.decision) == 26
 
 
 def test_a_target_has_a_prefix_only_where_its_model_is_another_than_the_firsts() -> None:
-    assert forwarded("/twice/v1/chat/completions").plan["cand"] == {
-        "north/twice": {"endpoint": "/chat/completions"},
-        "south/twice": {"endpoint": "/chat/completions"},
+    def prefixes(reply: Forward) -> dict[str, str | None]:
+        assert {attempt.endpoint for attempt in reply.chain} == {"/chat/completions"}
+        return {attempt.target: attempt.prefix for attempt in reply.chain}
+
+    assert prefixes(forwarded("/twice/v1/chat/completions")) == {
+        "north/twice": None,
+        "south/twice": None,
     }
-    assert forwarded(tools=[{}]).plan["cand"] == {
-        "north/twice": {"endpoint": "/chat/completions"},
-        "south/twice": {"endpoint": "/chat/completions"},
-        "north/other": {"endpoint": "/chat/completions", "prefix": '{"model":"org/other-\\"1\\"",'},
+    assert prefixes(forwarded(tools=[{}])) == {
+        "north/twice": None,
+        "south/twice": None,
+        "north/other": '{"model":"org/other-\\"1\\"",',
     }
 
 
-def test_attempt_n_goes_to_group_n_whose_guard_holds_the_rest_of_the_chain() -> None:
-    assert forwarded().chain == {
-        "priority_groups": [
-            {
-                "name": "north/plain",
-                "clusters": [
-                    {"cluster_name": "guard:north/plain>north/twice>south/twice", "weight": 1}
-                ],
-            },
-            {
-                "name": "north/twice",
-                "clusters": [{"cluster_name": "guard:north/twice>south/twice", "weight": 1}],
-            },
-            {
-                "name": "south/twice",
-                "clusters": [{"cluster_name": "guard:south/twice", "weight": 1}],
-            },
-        ]
-    }
+def test_each_attempt_goes_through_a_guard_which_guard_holds_the_rest_of_the_chain() -> None:
+    assert [(attempt.target, attempt.guard) for attempt in forwarded().chain] == [
+        ("north/plain", "guard:north/plain>north/twice>south/twice"),
+        ("north/twice", "guard:north/twice>south/twice"),
+        ("south/twice", "guard:south/twice"),
+    ]
 
 
 def test_a_guard_is_no_deeper_than_those_that_envoy_holds() -> None:
-    shallow = forwarded(snapshot=replace(world(), guard_depth=1)).chain["priority_groups"]
-    assert [group["clusters"][0]["cluster_name"] for group in shallow] == [
+    shallow = forwarded(snapshot=replace(world(), guard_depth=1)).chain
+    assert [attempt.guard for attempt in shallow] == [
         "guard:north/plain",
         "guard:north/twice",
         "guard:south/twice",
@@ -542,12 +532,6 @@ def answer_to(payload: Payload, prefix: str, snapshot: Snapshot) -> Reply:
         return replied(b"", f"{prefix}{CHAT}", snapshot)
 
 
-def clusters_of(chain: Mapping[str, Any]) -> Iterator[str]:
-    for group in chain["priority_groups"]:
-        (cluster,) = group["clusters"]
-        yield cluster["cluster_name"]
-
-
 @given(payloads, prefixes, snapshots)
 @settings(deadline=None, max_examples=120, database=None)
 def test_what_is_sent_on_is_what_envoy_holds_and_every_target_reads(
@@ -558,16 +542,14 @@ def test_what_is_sent_on_is_what_envoy_holds_and_every_target_reads(
         assert reply.status == 422
         return
     assert isinstance(reply, Forward)
-    assert set(clusters_of(reply.chain)) <= set(snapshot.guards.values())
-    names = [group["name"] for group in reply.chain["priority_groups"]]
-    assert names == list(reply.plan["cand"])
+    assert {attempt.guard for attempt in reply.chain} <= set(snapshot.guards.values())
     assert reply.headers["content-length"] == str(len(reply.body))
-    assert reply.headers["x-envoy-max-retries"] == str(len(names) - 1)
-    assert reply.body[reply.plan["plen"] :] == payload.rest
-    own = reply.body[: reply.plan["plen"]].decode()
-    for name in names:
-        upstream = snapshot.targets[name].upstream_model
-        read = json.loads(reply.plan["cand"][name].get("prefix", own).removesuffix(",") + "}")
+    assert reply.headers["x-envoy-max-retries"] == str(len(reply.chain) - 1)
+    assert reply.body[reply.plan.prefix_bytes :] == payload.rest
+    own = reply.body[: reply.plan.prefix_bytes].decode()
+    for attempt in reply.chain:
+        upstream = snapshot.targets[attempt.target].upstream_model
+        read = json.loads((attempt.prefix or own).removesuffix(",") + "}")
         assert read == {"model": upstream}
 
 
@@ -585,7 +567,7 @@ def test_every_guard_that_any_request_can_name_is_held() -> None:
     for prefix, model, fields in product(("", "/twice", "/hasty", "/south"), asked, features):
         reply = replied(body_of(model=model, **fields), f"{prefix}{CHAT}")
         if isinstance(reply, Forward):
-            named.update(clusters_of(reply.chain))
+            named.update(attempt.guard for attempt in reply.chain)
     assert named
     assert named <= set(world().guards.values())
     assert all(name == guard_name(window) for window, name in world().guards.items())
@@ -659,9 +641,9 @@ def test_no_chain_names_a_cluster_that_envoy_does_not_hold(
         assert reply.status == 422
         return
     assert isinstance(reply, Forward)
-    clusters = [*clusters_of(reply.chain)]
+    clusters = [attempt.guard for attempt in reply.chain]
     assert {*clusters} <= {*snapshot.guards.values()}
-    names = [group["name"] for group in reply.chain["priority_groups"]]
+    names = [attempt.target for attempt in reply.chain]
     for i, cluster in enumerate(clusters):
         # A guard tries the chain's own next targets, its group's target first.
         members = cluster.removeprefix(GUARD_PREFIX).split(">")

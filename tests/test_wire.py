@@ -17,11 +17,14 @@ from extproc.exchange import (
     Answer,
     Exchange,
     Forward,
+    Plan,
     Proceed,
     RequestBody,
     RequestHeaders,
+    Step,
 )
 from extproc.state.view import EMPTY_VIEW
+from extproc.vocabulary import TargetId
 from extproc.wire.ext_proc import METHOD, SERVICE, UnexpectedMessageError, decode, encode
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
@@ -167,7 +170,7 @@ def test_the_route_cache_is_cleared_beside_a_header_mutation() -> None:
     common = sent(forwarded()).request_body.response
     assert common.clear_route_cache
     assert common.HasField("header_mutation")
-    bare = sent(Forward(b"", {}, {}, {})).request_body.response
+    bare = sent(Forward(b"", {}, (), Plan("", "", 0))).request_body.response
     assert bare.clear_route_cache
     assert bare.HasField("header_mutation")
 
@@ -200,15 +203,42 @@ def test_headers_are_set_raw_and_overwrite(
 
 
 def test_the_chain_and_the_plan_are_two_namespaces_of_metadata() -> None:
-    reply = forwarded()
-    metadata = MessageToDict(sent(reply).dynamic_metadata)
-    assert metadata == {"llm.chain": reply.chain, "llm.plan": reply.plan}
+    first = Step(TargetId("a/x"), "guard:a/x>b/y", "/chat/completions", None)
+    second = Step(TargetId("b/y"), "guard:b/y", "/chat/completions", '{"model":"\u017c",')
+    reply = Forward(b"", {}, (first, second), Plan("01M", "default", 40))
+    assert MessageToDict(sent(reply).dynamic_metadata) == {
+        "llm.chain": {
+            "priority_groups": [
+                {"name": "a/x", "clusters": [{"cluster_name": "guard:a/x>b/y", "weight": 1}]},
+                {"name": "b/y", "clusters": [{"cluster_name": "guard:b/y", "weight": 1}]},
+            ]
+        },
+        "llm.plan": {
+            "decision": "01M",
+            "route": "default",
+            "plen": 40,
+            "cand": {
+                "a/x": {"endpoint": "/chat/completions"},
+                "b/y": {"endpoint": "/chat/completions", "prefix": '{"model":"\u017c",'},
+            },
+        },
+    }
 
 
-def test_numbers_of_a_plan_stay_whole() -> None:
-    plan = {"plen": 40, "large": 2**31}
-    read = MessageToDict(sent(Forward(b"", {}, {}, plan)).dynamic_metadata)["llm.plan"]
-    assert read == plan
+def test_metadata_survives_whatever_its_length() -> None:
+    for length in (0, 1, 127, 128, 129, 16_383, 16_384, 2_097_152):
+        name = "x" * length
+        attempt = Step(TargetId(name), name, name, name)
+        reply = Forward(name.encode(), {"x": name}, (attempt,), Plan(name, name, length))
+        response = sent(reply)
+        metadata = MessageToDict(response.dynamic_metadata)
+        assert metadata["llm.plan"] == {
+            "decision": name,
+            "route": name,
+            "plen": length,
+            "cand": {name: {"endpoint": name, "prefix": name}},
+        }
+        assert response.request_body.response.body_mutation.body == reply.body
 
 
 def statuses() -> Iterator[int]:

@@ -7,8 +7,7 @@ costs one regular expression per member, whatever the values' sizes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -30,8 +29,7 @@ class MalformedError(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A top-level field: `raw` is its value's bytes; `start:end` spans name and value, no comma."""
 
     raw: bytes
@@ -67,15 +65,15 @@ def members(body: bytes) -> dict[str, Member]:
     while values:
         name_span = _NAME.match(body, position)
         assert name_span  # a name stands after `{` and after every comma
-        written = name_span[1]
+        written, begin = name_span[1], name_span.end()
         name = _decode_name(b'"%b"' % written) if b"\\" in written else written.decode()
         raw = bytes(values[name])
-        end = name_span.end() + len(raw)
+        end = begin + len(raw)
         # msgspec keeps the last of two equal names, so the first one's value differs in its bytes
         # or, where it does not, the name comes up a second time.
-        if name in found or not body.startswith(raw, name_span.end()):
+        if name in found or not body.startswith(raw, begin):
             raise MalformedError(f"the field {name[:64]!r} stands twice")
-        found[name] = Member(raw, body.index(b'"', position), end)
+        found[name] = Member(raw, name_span.start(1) - 1, end)
         separator = _SEPARATOR.match(body, end)
         if not separator:
             raise MalformedError(f"the field {name[:64]!r} stands twice")

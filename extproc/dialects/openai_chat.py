@@ -57,6 +57,7 @@ _SCHEMAS: Final = ("tools", "functions", "response_format")
 _CRITICAL_NAMES: Final = {"role", "content", "type"}
 
 # An ASCII letter needs no escape, so a name written with one means to look like another.
+_ESCAPED: Final = b"\\u00"
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 
 _messages = msgspec.json.Decoder(list[_Message])
@@ -102,13 +103,7 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
         _reject("model", f"is longer than {_REQUESTED_MODEL_CHARS_MAX} characters")
     if model is not None and not model.isprintable():
         _reject("model", "holds control characters")
-    parts = Counter(
-        _PART_FEATURES[part.type]
-        for message in messages
-        if isinstance(message.content, list)
-        for part in message.content
-        if part.type in _PART_FEATURES
-    )
+    parts = _parts(messages)
     effort = _field(fields, "reasoning_effort", _text)
     return Payload(
         requested_model=RequestedModel(model) if model is not None else None,
@@ -124,6 +119,18 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
         last_turn=_last_turn(messages),
         rest=without(body, fields.get("model")),
     )
+
+
+def _parts(messages: Iterable[_Message]) -> Mapping[Feature, int]:
+    """How many parts need each feature."""
+    found = [
+        _PART_FEATURES[part.type]
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+        if part.type in _PART_FEATURES
+    ]
+    return Counter(found) if found else {}
 
 
 def _output_limit(fields: Mapping[str, Member]) -> int | None:
@@ -187,7 +194,7 @@ def _reject_repeated_names(raw: bytes, messages: Sequence[_Message]) -> None:
         raw.count(b'"role"') <= len(messages)
         and raw.count(b'"content"') <= held
         and raw.count(b'"type"') <= typed
-        and not _ESCAPED_LETTER.search(raw)
+        and not (_ESCAPED in raw and _ESCAPED_LETTER.search(raw))
     ):
         return
     try:

@@ -6,7 +6,7 @@ first choices and fallbacks alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,9 +40,28 @@ class Need:
     avoid: frozenset[str] = frozenset()
 
 
-def ineligible(candidate: Candidate, need: Need) -> Rejection | None:
-    """Why `candidate` can't serve; the first reason found, in this order."""
-    for check in _CHECKS:
+_Finding = tuple[Reason, str] | None
+Check = Callable[[Candidate, Need], _Finding]
+
+
+def checks_of(need: Need) -> tuple[Check, ...]:
+    """The checks that can find anything: one about what `need` leaves open can't."""
+    every: tuple[tuple[Check, bool], ...] = (
+        (_app_policy, need.allowed_models is not None),
+        (_avoided, bool(need.avoid)),
+        (_capability, bool(need.features)),
+        (_context_window, True),
+        (_region, need.region is not None),
+        (_quality, need.quality_min is not None),
+        (_price, need.cost_usd_max is not None),
+        (_latency, need.latency_ms_max is not None),
+    )
+    return tuple([check for check, can_find in every if can_find])
+
+
+def ineligible(candidate: Candidate, need: Need, checks: Iterable[Check]) -> Rejection | None:
+    """Why `candidate` can't serve; the first reason that `checks` (`checks_of(need)`) find."""
+    for check in checks:
         found = check(candidate, need)
         if found is not None:
             reason, detail = found
@@ -52,9 +71,6 @@ def ineligible(candidate: Candidate, need: Need) -> Rejection | None:
 
 def quality_of(quality: Mapping[str, float], task_type: str) -> float | None:
     return quality.get(task_type, quality.get(_DEFAULT_QUALITY))
-
-
-_Finding = tuple[Reason, str] | None
 
 
 def _app_policy(candidate: Candidate, need: Need) -> _Finding:
@@ -129,15 +145,3 @@ def _latency(candidate: Candidate, need: Need) -> _Finding:
     if ceiling is None or latency is None or latency <= ceiling:
         return None
     return Reason.LATENCY_CEILING, f"at most {ceiling:g} ms, {latency:.0f} expected"
-
-
-_CHECKS: Final = (
-    _app_policy,
-    _avoided,
-    _capability,
-    _context_window,
-    _region,
-    _quality,
-    _price,
-    _latency,
-)

@@ -9,6 +9,7 @@ from extproc.dialects.payload import Payload
 from extproc.feature import Feature
 from extproc.state.view import View
 from extproc.text.tokens import (
+    NOTHING,
     Family,
     calibrated,
     framing_tokens,
@@ -30,12 +31,16 @@ REASONING_TOKENS: Final[Mapping[str, int]] = {
 
 def input_tokens(payload: Payload, family: Family, view: View) -> int:
     """Tokens that models of `family` will count as input, pictures and the like included."""
-    text = tokens(payload.text, family) + schema_tokens(payload.schemas, family)
-    framing = framing_tokens(family, payload.messages, tools=Feature.TOOLS in payload.features)
+    told = tokens(payload.text, family)
+    if payload.schemas is not NOTHING:
+        told += schema_tokens(payload.schemas, family)
+    told += framing_tokens(family, payload.messages, tools=Feature.TOOLS in payload.features)
     learned = view.calibration.get(family)
-    told = calibrated(text + framing, learned) if learned else text + framing
-    parts = sum(part_tokens(family, part) * count for part, count in payload.parts.items())
-    return max(1, round(told + parts))
+    if learned:
+        told = calibrated(told, learned)
+    for part, count in payload.parts.items():
+        told += part_tokens(family, part) * count
+    return max(1, round(told))
 
 
 def output_tokens_of(payload: Payload, task_type: str, input_tokens: int, view: View) -> int:

@@ -18,6 +18,7 @@ MAX_LATENCY_MS: Final = "max-latency-ms"
 NO_FALLBACK: Final = "no-fallback"
 NAMES: Final = (TASK, MODEL, AVOID, MAX_COST_USD, MAX_LATENCY_MS, NO_FALLBACK)
 
+_HEADERS: Final = {name: PREFIX + name for name in NAMES}
 _AVOIDED_MAX: Final = 32
 
 
@@ -47,7 +48,7 @@ def honoured(headers: Mapping[str, str], allowed: Collection[str]) -> dict[str, 
 
 def overrides_of(headers: Mapping[str, str]) -> Overrides | Refusal:
     """What honoured `headers` ask for."""
-    said = {name: headers[PREFIX + name] for name in NAMES if PREFIX + name in headers}
+    said = {name: headers[header] for name, header in _HEADERS.items() if header in headers}
     if not said:
         return _NOTHING_ASKED
     avoid = frozenset(filter(None, map(str.strip, said.get(AVOID, "").split(","))))

@@ -38,6 +38,8 @@ def _named(name: RequestedModel, snapshot: Snapshot) -> tuple[Target, ...] | Ref
 
 def avoided(names: frozenset[str], snapshot: Snapshot) -> frozenset[str]:
     """`names` with the models that aliases among them stand for."""
+    if not names:
+        return names
     models = {target.model.name for name in names for target in snapshot.models.get(name, ())}
     return names | models
 

@@ -13,18 +13,11 @@ def weighed(
     """`target` for a request of `size`, of whose output `reasoning_tokens` are thought."""
     input_tokens, output_tokens = size.input_tokens, size.output_tokens
     price = price_at(target.prices, now)
-    spent = Tokens(
-        input=input_tokens,
-        output=output_tokens,
-        cache_read=input_tokens * seen.cached_share,
-        reasoning=min(reasoning_tokens, output_tokens),
-    )
-    return Candidate(
-        target=target,
-        input_tokens=input_tokens,
-        expected_cost_usd=None if price is None else cost_usd(price, spent),
-        expected_latency_ms=expected_latency_ms(seen, output_tokens),
-    )
+    cost = None
+    if price is not None:
+        cached, thought = input_tokens * seen.cached_share, min(reasoning_tokens, output_tokens)
+        cost = cost_usd(price, Tokens(input_tokens, output_tokens, cached, reasoning=thought))
+    return Candidate(target, input_tokens, cost, expected_latency_ms(seen, output_tokens))
 
 
 def expected_latency_ms(seen: TargetView, output_tokens: int) -> float | None:

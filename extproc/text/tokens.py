@@ -41,6 +41,8 @@ class Family(StrEnum):
     DEEPSEEK = "deepseek"  # DeepSeek V3 and R1
     DEFAULT = "default"  # anything else
 
+    __hash__ = str.__hash__  # Enum's own is Python, and every look-up of a request calls it
+
 
 class Measure(NamedTuple):
     """How much of each class a text holds; or, for a family, the tokens one of each class costs.
@@ -83,6 +85,9 @@ class Measure(NamedTuple):
     full_width: float = 0.0
     astral: float = 0.0  # four bytes of UTF-8: emoji, rare Han
 
+
+NOTHING: Final = Measure()
+"""Of no text at all."""
 
 SAMPLE_BYTES: Final = 16_384
 """The most that is looked at of one text."""
@@ -149,15 +154,20 @@ def measure(text_utf8: bytes) -> Measure:
     """What `text_utf8` holds of each class. Any bytes will do, valid UTF-8 or not."""
     size = len(text_utf8)
     if size <= SAMPLE_BYTES:
-        return _measure_whole(text_utf8)
+        return _measure_whole([text_utf8])
     sample = _sample(text_utf8)
     scale = size / len(sample)
-    return Measure(*(count * scale for count in _measure_whole(sample)))
+    return Measure(*(count * scale for count in _measure_whole([sample])))
 
 
 def measure_all(texts: Sequence[bytes]) -> Measure:
     """Several texts as one: each is measured while that is cheap, of more a sample of the whole."""
-    if sum(map(len, texts)) <= APART_BYTES:
+    if not texts:
+        return NOTHING
+    size = sum(map(len, texts)) + len(texts)
+    if size <= SAMPLE_BYTES:
+        return _measure_whole(texts)
+    if size <= APART_BYTES:
         return total(map(measure, texts))
     return measure(b"\n".join(texts))
 
@@ -178,10 +188,12 @@ def _sample(text: bytes) -> bytes:
     return b"".join(text[i * step : i * step + _WINDOW_BYTES] for i in range(windows))
 
 
-def _measure_whole(text: bytes) -> Measure:
-    # Byte i of the text is bits 8i to 8i+7; `x << 8` puts each byte's predecessor in its place.
-    # `x ^ (x & y)` is `x & ~y` at half its cost.
-    classes = int.from_bytes(text.translate(_CLASSES), "little")
+def _measure_whole(texts: Sequence[bytes]) -> Measure:
+    # Byte i of the texts is bits 8i to 8i+7; `x << 8` puts each byte's predecessor in its place.
+    # `x ^ (x & y)` is `x & ~y` at half its cost. Between two texts stands a byte of no class.
+    text = b"".join(texts)
+    translated = b"\0".join([one.translate(_CLASSES) for one in texts])
+    classes = int.from_bytes(translated, "little")
     letters = classes & _LETTERS
     capitals = classes & _CAPITALS
     spaces = classes & _SPACES
@@ -190,8 +202,8 @@ def _measure_whole(text: bytes) -> Measure:
     of_words = letters | (uncommon & _LETTERS)
     continued = classes & (classes << 8)  # what its predecessor is too
     starts = classes ^ continued
-    fours = letters & (letters << 8)
-    fours &= fours << 16
+    twos = continued & _LETTERS
+    fours = twos & (twos << 16)
     eights = fours & (fours << 32)
     sixteens = eights & (eights << 64)
     after_letter = capitals & (letters << 9)
@@ -215,7 +227,8 @@ def _measure_whole(text: bytes) -> Measure:
 
 def _scripts(text: bytes) -> tuple[int, ...]:
     """Characters beyond ASCII by script, told by the first byte of each or by the first two."""
-    leads = text.translate(_SCRIPT_OF_LEAD, _BELOW_LEADS)
+    # In two steps: bytes.translate is several times as fast when it only deletes.
+    leads = text.translate(None, _BELOW_LEADS).translate(_SCRIPT_OF_LEAD)
     below_1000, below_2000, below_4000 = map(leads.count, (_E0, _E1, _E3))
     devanagari = text.count(b"\xe0\xa4") + text.count(b"\xe0\xa5") if below_1000 else 0
     thai = text.count(b"\xe0\xb8") + text.count(b"\xe0\xb9") if below_1000 else 0
