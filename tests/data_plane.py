@@ -11,6 +11,7 @@ stay in the plane's directory; `open_planes` is where a failing test finds them.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -19,11 +20,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 from stand_ins import StandIns
@@ -37,6 +38,7 @@ from extproc.envoy_config import (
     UnixSocket,
     write,
 )
+from extproc.envoy_config.xds import FILES
 from extproc.stand_in import Seen
 
 CHAT: Final = "/v1/chat/completions"
@@ -104,6 +106,16 @@ def environment(keys: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **keys}
 
 
+def _without(told: Any, keys: Collection[str]) -> Any:  # noqa: ANN401  JSON
+    match told:
+        case dict():
+            return {name: _without(value, keys) for name, value in told.items() if name not in keys}
+        case list():
+            return [_without(value, keys) for value in told]
+        case _:
+            return told
+
+
 class Program:
     """A child process whose output goes to a file. It is always ended by its id."""
 
@@ -144,7 +156,8 @@ class DataPlane:
     """One Envoy, one router and the stand-ins, from `__enter__` to `__exit__`.
 
     `routing` is a routing config without providers; they are put before it. The provider
-    `refusing` is an address where nobody listens; `base_urls` adds others.
+    `refusing` is an address where nobody listens; `base_urls` adds others. Without `feedback` Envoy
+    keeps no access logs, so that no test sees what the one before it taught the router.
     """
 
     def __init__(
@@ -155,7 +168,9 @@ class DataPlane:
         base_urls: Mapping[str, str] | None = None,
         router: UnixSocket | None = None,
         request_timeout_s: float = 60.0,
+        feedback: bool = True,
     ) -> None:
+        self._feedback = feedback
         self.directory = directory
         self.port = free_port()
         self.base_url = f"http://{LOOPBACK}:{self.port}"
@@ -268,7 +283,8 @@ class DataPlane:
             [
                 *(sys.executable, "-m", "extproc", "serve", str(self.config_file)),
                 *("--listen", self.router_address),
-                *("--admin-port", str(self._admin_port), "--envoy", str(self.directory)),
+                *("--admin-port", str(self._admin_port)),
+                *(("--envoy", str(self.directory)) if self._feedback else ()),
             ],
             self.directory / "router.log",
             self._env,
@@ -358,6 +374,10 @@ class DataPlane:
             request_timeout_s=self._request_timeout_s,
         )
         write(self.directory, compiled.snapshot, deployment, compiled.keys)
+        if not self._feedback:
+            for file in (self.directory / name for name in FILES):
+                told = json.loads(file.read_text("utf-8"))
+                file.write_text(json.dumps(_without(told, {"access_log", "upstream_log"})))
 
     def _check_logs(self) -> None:
         """Nothing went unforeseen in the router, and no log repeats a key or a prompt."""

@@ -1,7 +1,7 @@
 """Times and durations as providers write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.state.instants import duration_s, http_date, number, rfc_3339
@@ -73,6 +73,7 @@ def test_garbage_is_nothing(read: object, text: str | None) -> None:
     assert read(text) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_nothing_raises(text: str) -> None:
     for read in (number, duration_s, rfc_3339, http_date):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extproc.feature import Feature
@@ -152,6 +152,7 @@ def test_each_class_counts_what_its_name_says() -> None:
     )
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_measures_add_up_but_for_the_joint(one: str, other: str) -> None:
     apart = total([measure(one.encode()), measure(other.encode())])
@@ -162,6 +163,7 @@ def test_measures_add_up_but_for_the_joint(one: str, other: str) -> None:
         assert abs(getattr(together, name) - getattr(apart, name)) <= across, name
 
 
+@settings(deadline=None)
 @given(texts, texts, families)
 def test_more_text_is_never_fewer_tokens_but_for_the_joint(
     text: str, more: str, family: Family
@@ -171,12 +173,14 @@ def test_more_text_is_never_fewer_tokens_but_for_the_joint(
     assert tokens(measure((text + more).encode()), family) >= alone - joint
 
 
+@settings(deadline=None)
 @given(texts, families)
 def test_no_text_is_free_and_none_takes_more_tokens_than_bytes(text: str, family: Family) -> None:
     size = len(text.encode())
     assert 0.006 * size <= tokens(measure(text.encode()), family) <= 3 * size
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), families)
 def test_bytes_that_are_no_text_are_measured_too(raw: bytes, family: Family) -> None:
     assert min(measure(raw)) >= 0
@@ -210,6 +214,7 @@ def test_every_message_and_any_tools_add_framing() -> None:
     assert framing_tokens(Family.CLAUDE, 1, tools=True) == 353
 
 
+@settings(deadline=None)
 @given(texts, families)
 def test_a_schema_costs_at_most_the_text_it_is_written_as(text: str, family: Family) -> None:
     measured = measure(text.encode())
@@ -222,6 +227,7 @@ def test_parts_that_are_not_text_have_an_allowance_and_other_features_none(famil
     assert {feature for feature in Feature if part_tokens(family, feature) > 0} == parts
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=RATIO_MIN, max_value=RATIO_MAX), st.floats(min_value=200, max_value=1e6))
 def test_calibration_converges_to_the_ratio_that_is_reported(ratio: float, size: float) -> None:
     calibration = Calibration()
@@ -231,6 +237,7 @@ def test_calibration_converges_to_the_ratio_that_is_reported(ratio: float, size:
     assert calibrated(size, calibration) == pytest.approx(size * ratio, rel=0.01)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(counts, counts), max_size=50))
 def test_calibration_stays_within_its_bounds(reports: list[tuple[float, float]]) -> None:
     calibration = Calibration()
@@ -240,6 +247,7 @@ def test_calibration_stays_within_its_bounds(reports: list[tuple[float, float]])
         assert 0 < calibration.weight <= 100
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_one_outlier_moves_a_settled_calibration_by_less_than_1_percent(
     estimated: float, actual: float
@@ -262,6 +270,7 @@ def test_a_report_that_is_no_count_of_tokens_changes_nothing(
 outputs = st.builds(Output, counts, st.floats(min_value=1, max_value=100))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([*OUTPUT_TOKENS, "haiku"]),
     st.none() | st.integers(min_value=1, max_value=10**6),
@@ -288,6 +297,7 @@ def test_a_translation_is_as_long_as_its_source_until_some_were_seen() -> None:
     assert output_tokens("translation", None, seen, input_tokens=1234.4) == 70
 
 
+@settings(deadline=None)
 @given(st.sampled_from([*OUTPUT_TOKENS]), st.floats(min_value=1, max_value=1e6))
 def test_what_a_task_used_replaces_its_default(task_type: str, used: float) -> None:
     output = first_output(task_type)

@@ -31,7 +31,7 @@ FALLBACK = ("google/gemini-flash-2.0", "1")
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
-    with DataPlane(ROUTING, tmp_path_factory.mktemp("ejection")) as plane:
+    with DataPlane(ROUTING, tmp_path_factory.mktemp("ejection"), feedback=False) as plane:
         yield plane
 
 

@@ -46,7 +46,7 @@ routes:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
-    with DataPlane(ROUTING, tmp_path_factory.mktemp("fallback")) as plane:
+    with DataPlane(ROUTING, tmp_path_factory.mktemp("fallback"), feedback=False) as plane:
         yield plane
 
 

@@ -32,7 +32,7 @@ FAILURES = 5
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
-    with DataPlane(ROUTING, tmp_path_factory.mktemp("many")) as plane:
+    with DataPlane(ROUTING, tmp_path_factory.mktemp("many"), feedback=False) as plane:
         yield plane
 
 

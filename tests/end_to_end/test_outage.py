@@ -25,7 +25,7 @@ routes:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
-    with DataPlane(ROUTING, tmp_path_factory.mktemp("outage")) as plane:
+    with DataPlane(ROUTING, tmp_path_factory.mktemp("outage"), feedback=False) as plane:
         yield plane
 
 

@@ -74,7 +74,7 @@ def rude() -> Iterator[Rude]:
 @pytest.fixture(scope="module")
 def running(rude: Rude, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
     directory = tmp_path_factory.mktemp("rude")
-    with DataPlane(ROUTING, directory, base_urls={"rude": rude.base_url}) as plane:
+    with DataPlane(ROUTING, directory, base_urls={"rude": rude.base_url}, feedback=False) as plane:
         yield plane
 
 
