@@ -178,6 +178,7 @@ class Snapshot:
     allow_unknown_capability: bool = False
     allowed_overrides: frozenset[str] = frozenset({"task"})
     decision_timeout_s: float = 2.0
+    drain_delay_s: float = 0.0
     drain_timeout_s: float = 30.0
     health_check: HealthCheck = HealthCheck()
     passthrough: Passthrough | None = None

@@ -273,6 +273,11 @@ class DataPlane:
     # The router.
 
     @property
+    def routers(self) -> tuple[TcpAddress | UnixSocket, ...]:
+        """Where Envoy expects the router; several places are several replicas."""
+        return (self._router_at,)
+
+    @property
     def router_address(self) -> str:
         """As the command line takes it."""
         at = self._router_at
@@ -367,7 +372,7 @@ class DataPlane:
         deployment = Deployment(
             listen=TcpAddress(LOOPBACK, self.port),
             admin=TcpAddress(LOOPBACK, self._envoy_admin_port),
-            router=self._router_at,
+            routers=self.routers,
             directory=str(self.directory),
             secrets_dir=str(self.directory / SECRETS_DIR),
             ca_file=str(self.directory / "no-roots.pem"),  # no provider here speaks TLS

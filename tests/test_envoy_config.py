@@ -113,7 +113,7 @@ def deployment(secrets_dir: Path) -> Deployment:
     return Deployment(
         listen=TcpAddress("127.0.0.1", 21990),
         admin=TcpAddress("127.0.0.1", 21991),
-        router=TcpAddress("127.0.0.1", 21992),
+        routers=(TcpAddress("127.0.0.1", 21992),),
         directory=str(secrets_dir.parent),
         secrets_dir=str(secrets_dir),
         ca_file=str(secrets_dir / "roots.pem"),
@@ -200,7 +200,7 @@ def test_envoy_accepts_what_is_generated(of: Snapshot, tmp_path: Path) -> None:
 def test_the_router_may_be_a_socket_or_a_name(
     router: TcpAddress | UnixSocket, tmp_path: Path
 ) -> None:
-    validate(EVERYTHING, tmp_path, where=lambda place: replace(place, router=router))
+    validate(EVERYTHING, tmp_path, where=lambda place: replace(place, routers=(router,)))
 
 
 def test_the_configuration_holds_no_key(tmp_path: Path) -> None:
@@ -503,7 +503,7 @@ def test_versions_tell_nothing_of_a_key(tmp_path: Path) -> None:
 def test_a_directory_remembers_how_it_was_written(
     router: TcpAddress | UnixSocket, tmp_path: Path
 ) -> None:
-    place = replace(deployment(tmp_path / SECRETS_DIR), router=router)
+    place = replace(deployment(tmp_path / SECRETS_DIR), routers=(router,))
     write(tmp_path, EVERYTHING, place, {})
     assert read_deployment(tmp_path) == place
     assert read_resources(tmp_path) == resources(EVERYTHING, place)

@@ -25,7 +25,7 @@ from extproc.servers.reload import ReloadError
 PLACE = Deployment(
     listen=TcpAddress("127.0.0.1", 1),
     admin=TcpAddress("127.0.0.1", 2),
-    router=TcpAddress("127.0.0.1", 3),
+    routers=(TcpAddress("127.0.0.1", 3),),
     secrets_dir="/run/secrets",
     ca_file="/run/roots.pem",
 )

@@ -10,7 +10,7 @@ from extproc.command_line import places
 from extproc.command_line.loading import complain, load
 from extproc.command_line.snippet import text_of
 from extproc.config import ConfigError
-from extproc.envoy_config import CONFIG_FILE, bootstrap, to_json, write
+from extproc.envoy_config import CONFIG_FILE, TcpAddress, bootstrap, to_json, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_directory_arguments(parser)
     parser.add_argument(
         "--router",
+        action="append",
         type=places.router_address,
-        default="127.0.0.1:9002",
         metavar="ADDRESS",
-        help="where the router listens, host:port or unix:/path (127.0.0.1:9002)",
+        help="where the router listens, host:port or unix:/path; once for each of its replicas "
+        "(127.0.0.1:9002)",
     )
     places.add_arguments(parser)
 
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name, where in compiled.missing_keys.items():
         print(f"{name}: {where} is not set; Envoy will send it no credential", file=sys.stderr)
     output: Path | None = arguments.output
-    deployment = places.deployment(arguments, arguments.router, output or Path("/etc/envoy"))
+    routers = arguments.router or [TcpAddress("127.0.0.1", 9002)]
+    deployment = places.deployment(arguments, routers, output or Path("/etc/envoy"))
     if arguments.snippet:
         print(text_of(arguments.config, compiled.snapshot, deployment), end="")
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,7 @@ def add_directory_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def deployment(
-    arguments: argparse.Namespace, router: TcpAddress | UnixSocket, directory: Path
+    arguments: argparse.Namespace, routers: Iterable[TcpAddress | UnixSocket], directory: Path
 ) -> Deployment:
     """`directory` is where the files are written; Envoy may see it elsewhere."""
     seen_as: Path = getattr(arguments, "seen_as", None) or directory.resolve()
@@ -59,7 +60,7 @@ def deployment(
     return Deployment(
         listen=TcpAddress(arguments.host, arguments.port),
         admin=TcpAddress("127.0.0.1", arguments.envoy_admin_port),
-        router=router,
+        routers=tuple(routers),
         directory=str(seen_as),
         secrets_dir=str(secrets_dir),
         ca_file=str(arguments.ca_file),

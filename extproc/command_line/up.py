@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         compiled, stand_ins = choice.compiled(read_text(arguments.config))
         with tempfile.TemporaryDirectory(prefix="extproc-") as directory:
             router = TcpAddress(_LOOPBACK, arguments.extproc_port)
-            deployment = places.deployment(arguments, router, Path(directory))
+            deployment = places.deployment(arguments, [router], Path(directory))
             write(Path(directory), compiled.snapshot, deployment, compiled.keys)
             envoy_json = Path(directory) / CONFIG_FILE
             router_child = _router(arguments, choice, Path(directory))

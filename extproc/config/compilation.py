@@ -87,6 +87,7 @@ def compile_config(
         allow_unknown_capability=file.unknown_capability == "allow",
         allowed_overrides=frozenset(file.overrides.allow),
         decision_timeout_s=file.server.decision_timeout,
+        drain_delay_s=file.server.drain_delay or 0.0,
         drain_timeout_s=file.server.drain_timeout,
         health_check=HealthCheck(
             enabled=file.health_check.enabled,

@@ -374,6 +374,11 @@ class ServerSection(Section):
     decision_timeout: DurationS = Field(
         2.0, description="How long Envoy waits for a decision before it answers 504."
     )
+    drain_delay: DurationS | None = Field(
+        None,
+        description="How long requests are still taken on shutdown, so that Envoy's health check "
+        "finds the other replicas first; no time if there are none.",
+    )
     drain_timeout: DurationS = Field(
         30.0, description="How long open requests may take to finish on shutdown."
     )

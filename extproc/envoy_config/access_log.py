@@ -159,7 +159,7 @@ def _otlp(
         buffer_flush_interval=_FLUSH,
         buffer_size_bytes=batch_bytes,
         grpc_stream_retry_policy=RetryPolicy(
-            retry_on="connect-failure,refused-stream,reset,unavailable",
+            retry_on="connect-failure,refused-stream,reset,unavailable,resource-exhausted",
             num_retries=retries,
             retry_back_off=BackoffStrategy(
                 base_interval=timedelta(milliseconds=100), max_interval=timedelta(seconds=1)

@@ -20,6 +20,8 @@ from envoy_data_plane.envoy.config.common.matcher.v3 import (
     MatchPredicate,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
+    HealthCheck,
+    HealthCheckGrpcHealthCheck,
     Http1ProtocolOptions,
     Http2ProtocolOptions,
     KeepaliveSettings,
@@ -55,6 +57,8 @@ from extproc.envoy_config.upstream import METADATA_NAMESPACE, passthrough_filter
 from extproc.snapshot import GUARD_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from extproc.envoy_config.deployment import Deployment
     from extproc.snapshot import Passthrough, Snapshot
     from extproc.vocabulary import Target, TargetId
@@ -67,7 +71,29 @@ PASSTHROUGH: Final = "passthrough"
 
 def static_clusters(deployment: Deployment) -> list[Cluster]:
     """Those that no routing config changes."""
-    return [_router(deployment.router), _bounce(), _unrouted()]
+    routers = deployment.routers
+    found = [_router(ROUTER, routers), _bounce(), _unrouted()]
+    if len(routers) > 1:
+        found[0].lb_policy = ClusterLbPolicy.LEAST_REQUEST
+        found[0].health_checks = [_HEALTH_CHECK]
+        found[0].outlier_detection = _UNREACHABLE
+        found.append(_router(log_cluster(deployment), routers))
+        found += [
+            _router(name, [at])
+            for name, at in zip(replica_clusters(deployment), routers, strict=True)
+        ]
+    return found
+
+
+def log_cluster(deployment: Deployment) -> str:
+    """Any replica, well or not: an entry can wait for one, while a request can not."""
+    return ROUTER if len(deployment.routers) == 1 else f"{ROUTER}-log"
+
+
+def replica_clusters(deployment: Deployment) -> list[str]:
+    """The cluster of each replica of the router alone, for what all of them must be told."""
+    count = len(deployment.routers)
+    return [ROUTER] if count == 1 else [f"{ROUTER}-{number + 1}" for number in range(count)]
 
 
 def dynamic_clusters(snapshot: Snapshot, deployment: Deployment) -> dict[str, Json]:
@@ -180,7 +206,7 @@ _GUARD_OPTIONS: Final = Any.pack(
 
 def _bounce() -> Cluster:
     """An endpoint that refuses at once and without I/O: no path leads below /dev/null."""
-    return _local(BOUNCE, UnixSocket("/dev/null/unreachable"))
+    return _local(BOUNCE, [UnixSocket("/dev/null/unreachable")])
 
 
 def _unrouted() -> Cluster:
@@ -206,8 +232,8 @@ def passthrough_origin(passthrough: Passthrough) -> Origin:
     return Origin(passthrough.host, passthrough.port, passthrough.tls)
 
 
-def _router(at: TcpAddress | UnixSocket) -> Cluster:
-    """The ext_proc service; a name with several addresses is several replicas."""
+def _router(name: str, at: Sequence[TcpAddress | UnixSocket]) -> Cluster:
+    """The router's service at one replica or any of several."""
     keepalive = KeepaliveSettings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5))
     http2 = Http2ProtocolOptions(
         max_concurrent_streams=1024,
@@ -215,7 +241,7 @@ def _router(at: TcpAddress | UnixSocket) -> Cluster:
         initial_connection_window_size=16 * 1024 * 1024,
         connection_keepalive=keepalive,
     )
-    cluster = _local(ROUTER, at)
+    cluster = _local(name, at)
     cluster.connect_timeout = timedelta(seconds=1)
     # One stream lasts as long as its request; the default of 1,024 would be the product's limit.
     cluster.circuit_breakers = CircuitBreakers(
@@ -240,8 +266,29 @@ def _router(at: TcpAddress | UnixSocket) -> Cluster:
     return cluster
 
 
-def _local(name: str, at: TcpAddress | UnixSocket) -> Cluster:
-    needs_dns = isinstance(at, TcpAddress) and not is_ip_literal(at.host)
+_HEALTH_CHECK: Final = HealthCheck(
+    # One that drains says so before it leaves; one that is back is used within a second.
+    timeout=timedelta(seconds=1),
+    interval=timedelta(seconds=1),
+    no_traffic_interval=timedelta(seconds=1),
+    unhealthy_threshold=1,
+    healthy_threshold=1,
+    grpc_health_check=HealthCheckGrpcHealthCheck(),
+)
+_UNREACHABLE: Final = OutlierDetection(
+    # One that is killed is left out at the first connection it refuses, until a check finds it.
+    split_external_local_origin_errors=True,
+    consecutive_local_origin_failure=1,
+    enforcing_consecutive_local_origin_failure=100,
+    interval=timedelta(seconds=1),
+    base_ejection_time=timedelta(seconds=1),
+    max_ejection_time=timedelta(seconds=5),
+    max_ejection_percent=99,
+)
+
+
+def _local(name: str, at: Sequence[TcpAddress | UnixSocket]) -> Cluster:
+    needs_dns = any(isinstance(one, TcpAddress) and not is_ip_literal(one.host) for one in at)
     return Cluster(
         name=name,
         type=ClusterDiscoveryType.STRICT_DNS if needs_dns else ClusterDiscoveryType.STATIC,
@@ -251,7 +298,7 @@ def _local(name: str, at: TcpAddress | UnixSocket) -> Cluster:
             cluster_name=name,
             endpoints=[
                 LocalityLbEndpoints(
-                    lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address(at)))]
+                    lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address(one))) for one in at]
                 )
             ],
         ),

@@ -24,13 +24,16 @@ class Deployment:
 
     `directory` is where it finds the files that it watches (`extproc.envoy_config.xds`).
 
+    `routers` are the replicas of the router; a name with several addresses stands for several that
+    are not told apart.
+
     `request_timeout_s` bounds the time from a request's first byte to its last: an upload that
     never ends is answered with 408.
     """
 
     listen: TcpAddress
     admin: TcpAddress
-    router: TcpAddress | UnixSocket
+    routers: tuple[TcpAddress | UnixSocket, ...]
     secrets_dir: str
     ca_file: str
     directory: str = "/etc/envoy"

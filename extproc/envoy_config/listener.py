@@ -33,7 +33,7 @@ from envoy_data_plane.google.protobuf import Any
 
 from extproc.access_log import RECORD_NAMESPACE
 from extproc.envoy_config.access_log import attempt_logs, request_log
-from extproc.envoy_config.clusters import ROUTER
+from extproc.envoy_config.clusters import ROUTER, log_cluster, replica_clusters
 from extproc.envoy_config.extension import address, extension, http_filter
 from extproc.envoy_config.local_replies import local_replies
 from extproc.envoy_config.route import (
@@ -78,7 +78,7 @@ def _connection_manager(snapshot: Snapshot, deployment: Deployment) -> HttpConne
     return HttpConnectionManager(
         stat_prefix="llm",
         route_config=route_configuration(snapshot),
-        access_log=[request_log(ROUTER)],
+        access_log=[request_log(log_cluster(deployment))],
         http_filters=[
             # First, so that it is the last to see an answer, as the client will get it.
             token_usage_filter(),
@@ -86,7 +86,7 @@ def _connection_manager(snapshot: Snapshot, deployment: Deployment) -> HttpConne
             http_filter(
                 "envoy.filters.http.router",
                 Router(
-                    upstream_log=attempt_logs([ROUTER]),
+                    upstream_log=attempt_logs(replica_clusters(deployment)),
                     upstream_http_filters=upstream_filters(snapshot, deployment),
                     suppress_envoy_headers=True,
                 ),

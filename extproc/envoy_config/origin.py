@@ -74,8 +74,11 @@ CIRCUIT_BREAKERS: Final = CircuitBreakers(
     ]
 )
 
-NO_PANIC: Final = ClusterCommonLbConfig(healthy_panic_threshold=Percent(value=0))
-"""An ejected host is really skipped, even if it is the only one."""
+NO_PANIC: Final = ClusterCommonLbConfig(
+    healthy_panic_threshold=Percent(value=0), update_merge_window=timedelta(0)
+)
+"""An ejected host is really skipped, even if it is the only one, and at once: by default Envoy's
+threads may learn of it a second later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,6 +102,7 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
         reloading.cancel()
 
         await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await _until(hurry, router.snapshot.drain_delay_s)
         drain_timeout_s = router.snapshot.drain_timeout_s
         _log.info("draining: open requests have %g s to finish", drain_timeout_s)
         draining = asyncio.create_task(server.stop(drain_timeout_s))
@@ -116,6 +118,11 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
             task.cancel()
         await admin.cleanup()
     _log.info("stopped")
+
+
+async def _until(event: asyncio.Event, timeout_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
 
 
 async def _sweep(router: Router) -> None:

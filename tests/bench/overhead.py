@@ -126,7 +126,7 @@ def _router_envoy(
     deployment = Deployment(
         listen=TcpAddress(_LOOPBACK, listen),
         admin=TcpAddress(_LOOPBACK, admin),
-        router=TcpAddress(_LOOPBACK, router_port),
+        routers=(TcpAddress(_LOOPBACK, router_port),),
         secrets_dir=str(directory / SECRETS_DIR),
         ca_file="",  # no provider here has TLS
     )
