@@ -23,6 +23,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -44,6 +45,7 @@ BODY: Final = json.dumps(
     {"messages": [{"role": "user", "content": "Why is the sky blue? " * 55}], "temperature": 0.5}
 ).encode()
 _LOOPBACK: Final = "127.0.0.1"
+SILENT: Final = "this router without access logs"
 _ROUTER_FILTER: Final = "envoy.filters.http.router"
 
 
@@ -77,9 +79,10 @@ Samples = dict[tuple[int, str], list[Sample]]
 @contextmanager
 def systems(directory: Path, concurrency: int) -> Iterator[tuple[System, ...]]:
     """The baseline first, then what is compared with it."""
-    upstream_port, router_port, admin_port, *ports = free_ports(7)
+    upstream_port, router_port, admin_port, *ports = free_ports(9)
     config = _router_envoy(directory, upstream_port, router_port, listen=ports[0], admin=ports[1])
     plain = _plain_envoy(config, upstream_port, listen=ports[2], admin=ports[3])
+    silent = _moved(_without_logs(config), listen=ports[4], admin=ports[5])
     with ExitStack() as stack:
 
         def start(name: str, command: Sequence[str], is_ready: Callable[[], bool]) -> Process:
@@ -111,6 +114,7 @@ def systems(directory: Path, concurrency: int) -> Iterator[tuple[System, ...]]:
         yield (
             System("plain Envoy", ports[2], (start_envoy("plain", plain, ports[3]),)),
             System("this router", ports[0], (start_envoy("router", config, ports[1]), router)),
+            System(SILENT, ports[4], (start_envoy("silent", silent, ports[5]), router)),
         )
 
 
@@ -136,11 +140,9 @@ def _router_envoy(
 
 def _plain_envoy(config: Any, upstream_port: int, *, listen: int, admin: int) -> Any:  # noqa: ANN401
     """The same listener without what makes it a router: ext_proc, plan, retries, upstream chain."""
-    plain = deepcopy(config)
-    plain["admin"]["address"]["socket_address"]["port_value"] = admin
+    plain = _moved(_without_logs(config), listen=listen, admin=admin)
     resources = plain["static_resources"]
     (listener,) = resources["listeners"]
-    listener["address"]["socket_address"]["port_value"] = listen
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     (router,) = (one for one in manager["http_filters"] if one["name"] == _ROUTER_FILTER)
     router["typed_config"].pop("upstream_http_filters")
@@ -160,6 +162,25 @@ def _plain_envoy(config: Any, upstream_port: int, *, listen: int, admin: int) ->
         }
     ]
     return plain
+
+
+def _moved(config: Any, *, listen: int, admin: int) -> Any:  # noqa: ANN401  JSON
+    moved = deepcopy(config)
+    moved["admin"]["address"]["socket_address"]["port_value"] = admin
+    (listener,) = moved["static_resources"]["listeners"]
+    listener["address"]["socket_address"]["port_value"] = listen
+    return moved
+
+
+def _without_logs(told: Any) -> Any:  # noqa: ANN401  JSON
+    match told:
+        case dict():
+            kept = told.keys() - {"access_log", "upstream_log"}
+            return {name: _without_logs(value) for name, value in told.items() if name in kept}
+        case list():
+            return [_without_logs(value) for value in told]
+        case _:
+            return told
 
 
 def _endpoint(port: int) -> Any:  # noqa: ANN401  JSON
@@ -228,13 +249,13 @@ def report(measured: Sequence[System], samples: Samples) -> str:
             cells = [_cell([of(s) for s in taken], form) for form, of in _FIGURES.values()]
             cells[-1] += _shares(system, taken)
             lines.append(_row(str(connections), system.name, *cells))
-        for system in others:
-            bases = samples[connections, baseline.name]
+        for system, base in [(other, baseline) for other in others] + list(pairwise(others)):
+            bases = samples[connections, base.name]
             pairs = list(zip(samples[connections, system.name], bases, strict=True))
             ratios = [
                 _cell([of(a) / of(b) for a, b in pairs], "{:.2f}") for _, of in _FIGURES.values()
             ]
-            lines.append(_row(str(connections), f"**{system.name} ÷ {baseline.name}**", *ratios))
+            lines.append(_row(str(connections), f"**{system.name} ÷ {base.name}**", *ratios))
     memory = ", ".join(
         f"{system.name}: "
         + " + ".join(f"{p.name} {p.rss_bytes() / 2**20:.0f} MiB" for p in system.processes)
