@@ -275,6 +275,5 @@ def test_it_is_said_when_an_envoy_that_nobody_keeps_in_step_must_be_told(
         await publish(compiled(text))
 
     asyncio.run(story())
-    assert ["Envoy must know them too" in record.message for record in caplog.records] == [
-        True
-    ] * told
+    said = ["Envoy must know them too" in record.message for record in caplog.records]
+    assert said == [True] * told

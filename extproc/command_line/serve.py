@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -79,6 +80,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         admin_host=arguments.admin_host,
         admin_port=arguments.admin_port,
     )
+    # What is loaded now is as new as what SIGHUP would ask for.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
     content = content_of(config)
     compiled = load(content)
     publish = _publishing(arguments.envoy)

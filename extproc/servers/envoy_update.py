@@ -212,5 +212,6 @@ class EnvoyUpdate(Generic[_L]):
                 await self._step(joined(self._wanted.resources, older), before, _REMOVING)
                 gone = await asyncio.to_thread(secret_files, self._directory) - needed
                 await asyncio.to_thread(remove_secrets, self._directory, gone)
-            except (OSError, ReloadError) as error:
-                _log.warning("what Envoy needs no more is still there: %s", error)
+            except Exception as error:  # noqa: BLE001  nobody waits for a sweep
+                what = error if isinstance(error, (OSError, ReloadError)) else type(error).__name__
+                _log.warning("what Envoy needs no more is still there: %s", what)

@@ -64,6 +64,8 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
+    if reloader:  # before anybody is served: until it is handled, SIGHUP ends the process
+        loop.add_signal_handler(signal.SIGHUP, reloader.reload_now)
 
     server = grpc.aio.server(
         # The limit on a body may be raised by a reload, gRPC's may not.
@@ -146,7 +148,6 @@ def _keep_in_step(router: Router, reloader: Reloader[Any]) -> asyncio.Task[None]
 
     reloader.on_reload(swap)
     reloader.on_attempt(count)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.reload_now)
     return asyncio.create_task(reloader.run())
 
 
