@@ -38,6 +38,7 @@ class Field(StrEnum):
     LAST_BYTE_US = "last_byte_us"
     DURATION_MS = "duration_ms"
     CONTENT_TYPE = "content_type"
+    LIMITS = "limits"
     # Of requests only.
     RECORD = "record"
     UPSTREAM_US = "upstream_us"
@@ -68,4 +69,4 @@ LIMIT_HEADERS: Final = (
     "anthropic-ratelimit-output-tokens-remaining",
     "anthropic-ratelimit-output-tokens-reset",
 )
-"""Response headers that tell of rate limits: fields of an attempt under their own names."""
+"""Response headers that tell of rate limits: the lines of an attempt's field `limits`, in order."""

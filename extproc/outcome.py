@@ -112,7 +112,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One request, decided and ended: `record` is the decision's public record with its outcome.
+    """One request, decided and ended: `record` is the decision's public record.
 
     `began` is Unix seconds; `traceparent` is the client's own trace context, if it sent one.
     """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+
+import msgspec
 
 from extproc.outcome import Ending, Outcome, Usage
 from extproc.vocabulary import Candidate, Decision
 
 _USD_DIGITS: Final = 9
 _MS_DIGITS: Final = 1
+
+_encode = msgspec.json.Encoder().encode
 
 
 def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
@@ -44,8 +47,16 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
     return told
 
 
-def with_outcome(record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
-    """`record` and what became of it. What is usual goes without saying: see `_exceptions`."""
+def with_outcome(record: bytes, outcome: Outcome | None) -> bytes:
+    """A record as JSON, and what became of it: null as long as that is not known.
+
+    What is usual goes without saying: see `_exceptions`.
+    """
+    assert record.endswith(b"}"), "a JSON object, without space around it"
+    return b'%b,"outcome":%b}' % (record[:-1], _encode(outcome and _outcome(outcome)))
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
     usage = outcome.usage
     told: dict[str, Any] = {
         "target": outcome.target,
@@ -57,7 +68,7 @@ def with_outcome(record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
         "cost_usd": _rounded(outcome.cost_usd, _USD_DIGITS),
         "reported_model": outcome.reported_model,
     }
-    return {**record, "outcome": told | _exceptions(outcome)}
+    return told | _exceptions(outcome)
 
 
 def _usage(usage: Usage) -> dict[str, int]:

@@ -7,7 +7,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from extproc.access_log import ATTEMPTS, LOG_NAME, REQUESTS
+from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS
 
 ATTEMPT = {
     "request_id": "7d72-1",
@@ -20,7 +20,6 @@ ATTEMPT = {
     "last_byte_us": "1840000",
     "duration_ms": "1840",
     "content_type": "application/json",
-    "retry-after": "-",
 }
 REQUEST = {
     "request_id": "7d72-1",
@@ -54,8 +53,13 @@ def batch(log: str, *entries: Mapping[str, str]) -> bytes:
 
 
 def attempts(*entries: Mapping[str, str]) -> bytes:
-    """Each entry is what differs from `ATTEMPT`."""
-    return batch(ATTEMPTS, *(ATTEMPT | dict(fields) for fields in entries))
+    """Each entry is what differs from `ATTEMPT`, rate-limit headers by their names."""
+    return batch(ATTEMPTS, *(_attempt(fields) for fields in entries))
+
+
+def _attempt(changed: Mapping[str, str]) -> Mapping[str, str]:
+    lines = "\n".join(changed.get(name, "-") for name in LIMIT_HEADERS)
+    return ATTEMPT | {"limits": lines} | dict(changed)
 
 
 def requests(*entries: Mapping[str, str]) -> bytes:

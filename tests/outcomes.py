@@ -6,7 +6,7 @@ from configs import CHAT, body_of
 
 from extproc.exchange import read_and_decide
 from extproc.outcome import Attempt, Failure, Finished, Outcome, Usage
-from extproc.record import record, with_outcome
+from extproc.record import record
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import Decision, ReportedModel, TargetId
@@ -40,8 +40,7 @@ def outcome_of(decision: Decision, **changed: Any) -> Outcome:  # noqa: ANN401  
 
 
 def finished_with(decision: Decision, outcome: Outcome, traceparent: str | None = None) -> Finished:
-    told = with_outcome(record(decision, 143), outcome)
-    return Finished("request-1", told, outcome, NOW, traceparent)
+    return Finished("request-1", record(decision, 143), outcome, NOW, traceparent)
 
 
 def finished(decision: Decision, **changed: Any) -> Finished:  # noqa: ANN401  fields of all types

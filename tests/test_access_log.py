@@ -121,6 +121,7 @@ def test_half_a_usage_is_none(missing: str) -> None:
         attempts({"attempt": "first"}),
         attempts({"began": "today"}),
         attempts({"first_byte_us": "1.5"}),
+        attempts({"limits": "7\n-"}),
         attempts({"duration_ms": "-", "last_byte_us": "-"}),
         requests({"record": "-"}),
         requests({"status": "ok"}),

@@ -85,7 +85,7 @@ def ask(
 def with_decisions(*decisions: Any) -> Sources:  # noqa: ANN401  records
     found = sources()
     for one in decisions:
-        found.decisions.finished(one)
+        found.decisions.finished(one["id"], json.dumps(one).encode())
     return found
 
 

@@ -10,6 +10,7 @@ from outcomes import decision_on, finished
 from prometheus_client import generate_latest
 from routers import router_of
 
+from extproc.record import with_outcome
 from extproc.servers.decision_log import DecisionLog
 from extproc.servers.decisions import Decisions, Wanted
 from extproc.servers.genai import call_of
@@ -48,10 +49,11 @@ def test_no_canary_comes_out_anywhere(more: dict[str, Any], tmp_path: Path) -> N
     decision = decision_on(SNAPSHOT, HEADERS, **BODY | more)
     done = finished(decision)
     log = DecisionLog(DecisionLogSettings(str(tmp_path / "log")), -1)
-    log.write(done.record)
+    told_record = with_outcome(json.dumps(done.record).encode(), done.outcome)
+    log.write(told_record)
     log.close()
     ring, metrics = Decisions(), Metrics()
-    ring.finished(done.record)
+    ring.finished(decision.id, told_record)
     metrics.configured(SNAPSHOT)
     metrics.decided(decision, 1)
     metrics.finished(done)

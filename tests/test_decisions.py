@@ -10,12 +10,20 @@ from extproc.servers.decisions import Decisions, Wanted
 
 def record(
     name: str, route: str = "default", app: str | None = None, chain: tuple[str, ...] = ("p/a",)
-) -> dict[str, Any]:
-    return {"id": name, "route": route, "app": app, "chain": [{"target": t} for t in chain]}
+) -> bytes:
+    links = [{"target": target} for target in chain]
+    return json.dumps({"id": name, "route": route, "app": app, "chain": links}).encode()
 
 
-def ended(name: str, served: str | None = "p/a", **more: Any) -> dict[str, Any]:  # noqa: ANN401
-    return record(name, **more) | {"outcome": {"target": served}}
+def ended(name: str, served: str | None = "p/a", **more: Any) -> bytes:  # noqa: ANN401
+    told = json.loads(record(name, **more)) | {"outcome": {"target": served}}
+    return json.dumps(told).encode()
+
+
+def pending(name: str) -> dict[str, Any]:
+    """As it is shown until its outcome is known."""
+    told: dict[str, Any] = json.loads(record(name))
+    return told | {"outcome": None}
 
 
 def shown(ring: Decisions, **wanted: Any) -> list[dict[str, Any]]:  # noqa: ANN401  fields of Wanted
@@ -38,31 +46,31 @@ def test_with_none_yet_there_is_an_empty_array(ring: Decisions) -> None:
 
 def test_a_decision_has_no_outcome_until_it_ends(ring: Decisions) -> None:
     ring.decided("1", record("1"))
-    assert shown(ring) == [record("1") | {"outcome": None}]
+    assert shown(ring) == [pending("1")]
 
 
 def test_an_outcome_takes_the_place_of_its_decision(ring: Decisions) -> None:
     ring.decided("1", record("1"))
     ring.decided("2", record("2"))
-    ring.finished(ended("1"))
-    assert shown(ring) == [record("2") | {"outcome": None}, ended("1")]
+    ring.finished("1", ended("1"))
+    assert shown(ring) == [pending("2"), json.loads(ended("1"))]
 
 
 def test_an_outcome_of_what_another_replica_decided_is_added(ring: Decisions) -> None:
     ring.decided("1", record("1"))
-    ring.finished(ended("2"))
+    ring.finished("2", ended("2"))
     assert ids(ring) == ["2", "1"]
 
 
 def test_an_outcome_that_overtook_its_decision_stays(ring: Decisions) -> None:
-    ring.finished(ended("1"))
+    ring.finished("1", ended("1"))
     ring.decided("1", record("1"))
-    assert shown(ring) == [ended("1")]
+    assert shown(ring) == [json.loads(ended("1"))]
 
 
 def test_an_outcome_that_comes_twice_is_there_once(ring: Decisions) -> None:
-    ring.finished(ended("1"))
-    ring.finished(ended("1"))
+    ring.finished("1", ended("1"))
+    ring.finished("1", ended("1"))
     assert ids(ring) == ["1"]
 
 
@@ -74,18 +82,18 @@ def test_the_oldest_go_when_there_are_too_many() -> None:
 
 
 def test_the_oldest_go_when_they_take_too_much_room() -> None:
-    size = len(json.dumps(ended("0"), separators=(",", ":")))
+    size = len(ended("0"))
     ring = Decisions(bytes_max=3 * size)
     for i in range(10):
         ring.decided(f"{i}", record(f"{i}"))
-        ring.finished(ended(f"{i}"))
+        ring.finished(f"{i}", ended(f"{i}"))
     assert ids(ring) == ["9", "8", "7"]
 
 
 def test_one_that_takes_more_than_all_the_room_is_not_kept() -> None:
     ring = Decisions(bytes_max=200)
-    ring.finished(ended("1", route="x" * 500))
-    ring.finished(ended("2"))
+    ring.finished("1", ended("1", route="x" * 500))
+    ring.finished("2", ended("2"))
     assert ids(ring) == ["2"]
 
 
@@ -110,5 +118,5 @@ def test_filters_hold_all_and_a_target_is_one_of_the_chain_or_who_served(
     ring.decided("1", record("1", route="code", app="billing"))
     ring.decided("2", record("2", app="billing", chain=("p/a", "p/b")))
     ring.decided("3", record("3", route="code"))
-    ring.finished(ended("4", served="p/c", chain=("p/b",)))
+    ring.finished("4", ended("4", served="p/c", chain=("p/b",)))
     assert "".join(ids(ring, **wanted)) == found

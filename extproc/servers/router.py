@@ -79,11 +79,11 @@ class Router:
 
     def decided(self, request_id: str, decision: Decision, decide_us: int) -> bytes:
         """The record of `decision` as JSON, for the request to carry."""
-        told = record(decision, decide_us)
+        told = _encode(record(decision, decide_us))
         self.state.decided(request_id, decision, decision.time)
         self.metrics.decided(decision, decide_us)
         self.decisions.decided(decision.id, told)
-        return _encode(told)
+        return told
 
     def attempted(self, attempt: Attempt) -> None:
         now = time.time()
@@ -99,11 +99,11 @@ class Router:
             self.metrics.entries("duplicate")
             return
         outcome = settled(ended, decided, self._recent.get(decided["config"], self.snapshot))
-        told = with_outcome(decided, outcome)
+        told = with_outcome(ended.record.encode(), outcome)
         self.state.finished(ended.request_id, decided, outcome, time.time())
-        self.decisions.finished(told)
+        self.decisions.finished(decided["id"], told)
         self._log.write(told)
-        finished = Finished(ended.request_id, told, outcome, ended.began, ended.traceparent)
+        finished = Finished(ended.request_id, decided, outcome, ended.began, ended.traceparent)
         self.metrics.finished(finished)
         if self._exporter:
             self._exporter.finished(finished)

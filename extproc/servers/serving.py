@@ -32,6 +32,9 @@ from extproc.wire.ext_proc import SERVICE
 
 SWEEP_S: Final = 1.0
 
+GC_THRESHOLDS: Final = (20_000, 20, 20)
+"""Few collections: little of a request is cyclic, and much waits for its outcome."""
+
 _UNIX: Final = "unix:"
 
 _log = logging.getLogger(__name__)
@@ -96,6 +99,7 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
         # What is loaded by now stays: a collection that walks it all takes tens of milliseconds.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         await server.start()
         await _set_health(healths, health_pb2.HealthCheckResponse.SERVING)
         _log.info("routing on %s with config %s", ", ".join(listen.router), router.snapshot.config)

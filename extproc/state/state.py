@@ -22,13 +22,13 @@ from extproc.state.view import TargetView, View
 from extproc.text.tokens import Calibration, Family, Output, first_output, updated, with_output
 from extproc.vocabulary import Candidate, Decision, TargetId
 
-RESERVATIONS_MAX: Final = 50_000
+RESERVATIONS_MAX: Final = 20_000
 RESERVED_S_MAX: Final = 600.0
-ENDED_S_MAX: Final = 60.0
+ENDED_S_MAX: Final = 5.0
 """How long what is left of an ended request waits for attempts that are told of late."""
 
-TOLD_MAX: Final = 65_536
-TOLD_S_MAX: Final = 600.0
+TOLD_MAX: Final = 32_768
+TOLD_S_MAX: Final = 60.0
 TASKS_MAX: Final = 256
 TASK_CHARACTERS_MAX: Final = 64
 

@@ -22,6 +22,7 @@ TAKEN: Final = ExportLogsServiceResponse().SerializeToString()
 Fields = Mapping[str, str]
 
 _ABSENT: Final = frozenset({"", "-"})
+_NO_LIMITS: Final = "\n".join("-" for _ in LIMIT_HEADERS)
 _EVENT_STREAM: Final = "text/event-stream"
 
 _TIMED_OUT: Final = frozenset({"UT", "SI"})
@@ -84,8 +85,15 @@ def _attempt(fields: Fields) -> Attempt:
         ttfb_ms=_milliseconds(fields, Field.FIRST_BYTE_US),
         duration_ms=_duration_ms(fields),
         streamed=fields.get(Field.CONTENT_TYPE, "").startswith(_EVENT_STREAM),
-        headers={name: fields[name] for name in LIMIT_HEADERS if name in fields},
+        headers=_limits(fields.get(Field.LIMITS, _NO_LIMITS)),
     )
+
+
+def _limits(lines: str) -> Mapping[str, str]:
+    if lines == _NO_LIMITS:
+        return {}
+    told = zip(LIMIT_HEADERS, lines.split("\n"), strict=True)
+    return {name: value for name, value in told if value not in _ABSENT}
 
 
 def _failure(status: int | None, flags: frozenset[str]) -> Failure | None:
