@@ -45,7 +45,7 @@ class StandIns:
     def base_url(self, provider: str) -> str:
         return f"{self.root_url}/{provider}/v1"
 
-    def fault(self, provider: str, **fields: float | str | bool) -> None:
+    def fault(self, provider: str, **fields: float | str | bool | dict[str, str]) -> None:
         """Set the provider's fault, replacing the last; `fields` are those of `Fault`."""
         self._faulty.add(provider)
         answer = self._control.put(f"/{provider}/fault", json=fields)

@@ -247,6 +247,33 @@ def test_a_schema_that_doubles_at_every_level_makes_no_giant() -> None:
     assert json.dumps(sample({"$ref": "#/$defs/l0", "$defs": levels})).count(":") <= 2 * VALUES_MAX
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_usage_reports_what_was_cached_and_thought_on_demand(
+    providers: StandIns, http: httpx.Client, streams: bool
+) -> None:
+    providers.fault("openai", cached_tokens=10, reasoning_tokens=30)
+    more = {"stream": True, "stream_options": {"include_usage": True}} if streams else {}
+    answer = chat(http, **more)
+    text = answer.text.split("data: ")[-2] if streams else answer.text
+    usage = json.loads(text)["usage"]
+    said = 15  # tokens, for the 58 bytes of content
+    assert (usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]) == (14, 10)
+    assert usage["completion_tokens"] == said + 30
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == 30
+    assert usage["total_tokens"] == 14 + said + 30
+
+
+def test_no_more_is_cached_than_was_asked_and_thinking_counts_as_output(
+    providers: StandIns, http: httpx.Client
+) -> None:
+    providers.fault("openai", cached_tokens=99, reasoning_tokens=30)
+    answer = chat(http, max_completion_tokens=30).json()
+    assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == 14
+    assert answer["usage"]["completion_tokens"] == 30
+    assert answer["choices"][0]["message"]["content"] == ""
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
 # Errors.
 
 
@@ -379,9 +406,23 @@ def test_a_fault_lasts_until_it_is_cleared(providers: StandIns, http: httpx.Clie
 
 
 @pytest.mark.parametrize(
+    "fields", [{}, {"stream": True}, {"status": 529}, {"requests_per_minute": 5}], ids=str
+)
+def test_chosen_headers_come_with_every_answer(
+    providers: StandIns, http: httpx.Client, fields: dict[str, Any]
+) -> None:
+    told = {"x-ratelimit-remaining-requests": "3", "retry-after-ms": "250"}
+    streams = {key: value for key, value in fields.items() if key == "stream"}
+    providers.fault("openai", **(fields if not streams else {}), headers=told)
+    answer = chat(http, **streams)
+    assert {name: answer.headers.get(name) for name in told} == told
+
+
+@pytest.mark.parametrize(
     ("body", "named"),
     [
         ('{"sttus": 500}', "sttus"),
+        ('{"headers": {"a": "b\\r\\nc: d"}}', "headers"),
         ('{"status": 200}', "status"),
         ('{"times": 0}', "times"),
         ('{"reset": "later"}', "reset"),

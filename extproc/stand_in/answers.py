@@ -24,7 +24,10 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was generated: `text` is the content or, if a `function` is called, its arguments."""
+    """What was generated: `text` is the content or, if a `function` is called, its arguments.
+
+    `cached_tokens` are part of the prompt's, `reasoning_tokens` part of the completion's.
+    """
 
     id: str
     created_s: int
@@ -34,13 +37,24 @@ class Answer:
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
 
-def compose(question: Question, provider: str, *, answer_id: str, now_s: int) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What of the usage does not follow from the texts: so much was cached, so much thought."""
+
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+def compose(question: Question, provider: str, bill: Bill, *, answer_id: str, now_s: int) -> Answer:
+    """What is thought counts against the most tokens allowed, before what is said."""
     last = question.last_message()
     function = question.called_function() if last.role != "tool" else None
     if function:
@@ -50,7 +64,10 @@ def compose(question: Question, provider: str, *, answer_id: str, now_s: int) ->
     else:
         text = _content(question, provider)
     written = text.encode()
-    bytes_max = (question.tokens_max or len(written)) * BYTES_PER_TOKEN
+    tokens_max = question.tokens_max or _tokens(len(written)) + bill.reasoning_tokens
+    thought = min(bill.reasoning_tokens, tokens_max)
+    bytes_max = (tokens_max - thought) * BYTES_PER_TOKEN
+    prompt_tokens = _tokens(question.prompt_bytes())
     finish_reason: FinishReason = "tool_calls" if function else "stop"
     return Answer(
         id=answer_id,
@@ -59,8 +76,10 @@ def compose(question: Question, provider: str, *, answer_id: str, now_s: int) ->
         text=written[:bytes_max].decode(errors="ignore"),
         function=function.name if function else None,
         finish_reason="length" if len(written) > bytes_max else finish_reason,
-        prompt_tokens=_tokens(question.prompt_bytes()),
-        completion_tokens=_tokens(min(len(written), bytes_max)),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=thought + _tokens(min(len(written), bytes_max)),
+        cached_tokens=min(bill.cached_tokens, prompt_tokens),
+        reasoning_tokens=thought,
     )
 
 
@@ -148,9 +167,9 @@ def _usage(answer: Answer) -> Json:
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": answer.reasoning_tokens,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,

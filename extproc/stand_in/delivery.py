@@ -34,7 +34,8 @@ async def hold_up(request: web.Request, fault: Fault) -> None:
             fault.status,
             f"The stand-in was told to answer {fault.status}.",
             code="rate_limit_exceeded" if limited else None,
-            headers={} if wait_s is None else {"retry-after": str(math.ceil(wait_s))},
+            headers=({} if wait_s is None else {"retry-after": str(math.ceil(wait_s))})
+            | fault.headers,
         )
 
 

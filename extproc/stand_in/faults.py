@@ -15,16 +15,20 @@ PROVIDERS_MAX = 256
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=600)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+HeaderName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]{1,64}$")]
+HeaderValue = Annotated[str, msgspec.Meta(pattern="^[!-~]([ -~]{0,254}[!-~])?$")]
 
 
 class Fault(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What goes wrong. Every field may be left out; those that are given add up.
+    """What goes wrong, or is not as usual. Every field may be left out; the given ones add up.
 
     They take effect in this order: `hang`, `delay_s`, `reset: before_headers`, `status`, the
     limits, and then what happens on the way: `chunk_delay_s`, `stall_after_chunks`,
-    `reset: mid_stream`. A plain JSON answer that stalls or breaks midway is two chunks.
+    `reset: mid_stream`. A plain JSON answer that stalls or breaks midway is two chunks. `headers`
+    are those of answers and of errors, and take the place of the limits' own.
     """
 
     model: str | None = None  # only requests for this model, as the provider calls it
@@ -38,6 +42,9 @@ class Fault(
     hang: bool = False  # never answer
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
+    headers: dict[HeaderName, HeaderValue] = {}
+    cached_tokens: Tokens = 0  # of the prompt's, as far as it has so many
+    reasoning_tokens: Tokens = 0  # on top of what is said, within the most that is allowed
 
     @property
     def breaks_midway(self) -> bool:

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy
 
 from extproc.stand_in import question
-from extproc.stand_in.answers import Answer, completion, compose, events
+from extproc.stand_in.answers import Answer, Bill, completion, compose, events
 from extproc.stand_in.delivery import hold_up, send
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.faults import Fault, FaultBook, Hit
@@ -94,7 +94,8 @@ class _Providers:
         hit = self._faults.take(provider, asked.model)
         await hold_up(request, hit.fault)
         now_s = time.time()
-        answer = compose(asked, provider, answer_id=_new_id(), now_s=int(now_s))
+        bill = Bill(hit.fault.cached_tokens, hit.fault.reasoning_tokens)
+        answer = compose(asked, provider, bill, answer_id=_new_id(), now_s=int(now_s))
         headers = _admit(hit, provider, answer, now_s)
         if asked.stream:
             headers["content-type"] = "text/event-stream; charset=utf-8"
@@ -164,17 +165,20 @@ def _check_key(request: web.Request) -> None:
 
 
 def _admit(hit: Hit, provider: str, answer: Answer, now_s: float) -> dict[str, str]:
-    """The rate-limit headers of an admitted request; raises `ApiError` (429) for the others."""
+    """The headers of an admitted request's answer; raises `ApiError` (429) for the others."""
     if hit.limiter is None:
-        return {}
+        return dict(hit.fault.headers)
     admitted = hit.limiter.admit(answer.total_tokens, now_s)
     headers = hit.limiter.headers(provider, now_s)
+    if not admitted:
+        headers["retry-after"] = str(hit.limiter.retry_after_s(now_s))
+    headers |= hit.fault.headers
     if not admitted:
         raise ApiError(
             429,
             f"Rate limit reached for {answer.model}. Requested {answer.total_tokens} tokens.",
             code="rate_limit_exceeded",
-            headers=headers | {"retry-after": str(hit.limiter.retry_after_s(now_s))},
+            headers=headers,
         )
     return headers
 
