@@ -308,6 +308,22 @@ class DataPlane:
         )
         return answer.status_code == 200
 
+    # What the router tells of itself.
+
+    def asked(self, path: str) -> Any:  # noqa: ANN401  JSON
+        """The answer of the router's admin server."""
+        url = f"http://{LOOPBACK}:{self._admin_port}{path}"
+        return httpx.get(url, trust_env=False, verify=False).raise_for_status().json()
+
+    def decisions(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """The latest records, newest first."""
+        found: list[dict[str, Any]] = self.asked(f"/decisions?limit={limit}")
+        return found
+
+    def state(self, target: str) -> dict[str, Any]:
+        targets: list[dict[str, Any]] = self.asked("/state")["targets"]
+        return next(one for one in targets if one["target"] == target)
+
     def logs(self) -> Iterable[tuple[str, str]]:
         for path in sorted(self.directory.glob("*.log")):
             yield f"{self.directory.name}/{path.name}", path.read_text("utf-8", "replace")

@@ -67,8 +67,8 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, lambda: hurry.set() if stop.is_set() else stop.set())
-    if reloader:  # before anybody is served: until it is handled, SIGHUP ends the process
-        loop.add_signal_handler(signal.SIGHUP, reloader.reload_now)
+    # Before anybody is served: until it is handled, SIGHUP ends the process.
+    loop.add_signal_handler(signal.SIGHUP, reloader.reload_now)
 
     server = grpc.aio.server(
         # The limit on a body may be raised by a reload, gRPC's may not.

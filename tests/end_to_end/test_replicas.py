@@ -54,7 +54,7 @@ class Replicated(DataPlane):
             self._env,
         )
         try:
-            eventually(lambda: self.asked("/readyz").status_code == 200, "the second router")
+            eventually(lambda: self.second_asked("/readyz").status_code == 200, "the second router")
             # Both must be known to be well before one of them goes.
             healthy = "cluster.extproc.membership_healthy"
             eventually(lambda: self.stat(healthy) == 2, "Envoy to see both")
@@ -62,9 +62,8 @@ class Replicated(DataPlane):
         finally:
             router.end()
 
-    def asked(self, path: str, admin_port: int | None = None) -> httpx.Response:
-        """An answer of the second router's admin server, or of another one's."""
-        at = f"http://{LOOPBACK}:{admin_port or self._second_admin_port}"
+    def second_asked(self, path: str) -> httpx.Response:
+        at = f"http://{LOOPBACK}:{self._second_admin_port}"
         return httpx.get(at + path, trust_env=False, verify=False)
 
     def records(self) -> list[dict[str, Any]]:
@@ -142,10 +141,10 @@ def test_two_replicas_share_the_work_and_write_each_record_once(replicated: Repl
         assert {answer.status_code for answer in answers} == {200}
         assert_each_is_written_once(replicated, decided(answers))
         # Both have decided, and both were told of every attempt.
-        assert len(replicated.asked("/decisions?limit=1").json()) == 1
+        assert len(replicated.second_asked("/decisions?limit=1").json()) == 1
         (target,) = [
             one
-            for one in replicated.asked("/state").json()["targets"]
+            for one in replicated.second_asked("/state").json()["targets"]
             if one["target"] == "openai/one"
         ]
         assert target["requests"] >= len(answers)
