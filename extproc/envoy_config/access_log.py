@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Final
 from envoy_data_plane.envoy.config.accesslog.v3 import (
     AccessLog,
     AccessLogFilter,
-    ComparisonFilter,
-    ComparisonFilterOp,
     MetadataFilter,
-    StatusCodeFilter,
 )
 from envoy_data_plane.envoy.config.core.v3 import (
     ApiVersion,
@@ -25,7 +22,6 @@ from envoy_data_plane.envoy.config.core.v3 import (
     GrpcService,
     GrpcServiceEnvoyGrpc,
     RetryPolicy,
-    RuntimeUInt32,
 )
 from envoy_data_plane.envoy.extensions.access_loggers.grpc.v3 import CommonGrpcAccessLogConfig
 from envoy_data_plane.envoy.extensions.access_loggers.open_telemetry.v3 import (
@@ -49,6 +45,7 @@ from extproc.access_log import (
     USAGE_NAMESPACE,
     Field,
 )
+from extproc.envoy_config.extension import cel_filter
 from extproc.envoy_config.upstream import METADATA_NAMESPACE
 
 if TYPE_CHECKING:
@@ -59,7 +56,6 @@ if TYPE_CHECKING:
 _FLUSH: Final = timedelta(milliseconds=100)
 _BATCH_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 1
-_BAD_STATUS: Final = 429
 
 _REQUEST_RETRIES: Final = 600
 """A request's entry waits ten minutes for a replica to take it."""
@@ -67,6 +63,23 @@ _REQUEST_RETRIES: Final = 600
 _ATTEMPT_RETRIES: Final = 5
 """An attempt's entry is news: soon it says nothing that later ones do not."""
 
+_SCARCE: Final = {
+    "x-ratelimit-remaining-requests": 100,
+    "anthropic-ratelimit-requests-remaining": 100,
+    "x-ratelimit-remaining-tokens": 50_000,
+    "anthropic-ratelimit-tokens-remaining": 50_000,
+}
+"""Of what so little is left that the next decisions must know: so much may go within one batch."""
+
+_URGENT: Final = " || ".join(
+    [
+        "response.code >= 429",
+        *(
+            f"('{name}' in response.headers && int(response.headers['{name}']) < {few})"
+            for name, few in _SCARCE.items()
+        ),
+    ]
+)
 _USAGE: Final = f"metadata.typed_filter_metadata['{USAGE_NAMESPACE}']"
 
 _COMMON: Final[Mapping[str, str]] = {
@@ -123,25 +136,15 @@ def request_log(cluster: str) -> AccessLog:
 
 
 def attempt_logs(clusters: Sequence[str]) -> list[AccessLog]:
-    """What each attempt came to, told to every replica; bad news at once, good news in batches."""
+    """What each attempt came to, told to every replica: what can't wait at once, else in batches."""
     return [
-        _log(
-            _otlp(ATTEMPTS, cluster, _ATTEMPT, batch_bytes, _ATTEMPT_RETRIES),
-            _status(comparison, limit),
-        )
+        _log(_otlp(ATTEMPTS, cluster, _ATTEMPT, batch_bytes, _ATTEMPT_RETRIES), which)
         for cluster in clusters
-        for comparison, limit, batch_bytes in (
-            (ComparisonFilterOp.GE, _BAD_STATUS, _AT_ONCE),
-            (ComparisonFilterOp.LE, _BAD_STATUS - 1, _BATCH_BYTES),
+        for which, batch_bytes in (
+            (cel_filter(_URGENT), _AT_ONCE),
+            (cel_filter(f"!({_URGENT})"), _BATCH_BYTES),
         )
     ]
-
-
-def _status(comparison: ComparisonFilterOp, limit: int) -> AccessLogFilter:
-    """An attempt without an answer has the status 0."""
-    value = RuntimeUInt32(default_value=limit, runtime_key="extproc.none")
-    compared = ComparisonFilter(op=comparison, value=value)
-    return AccessLogFilter(status_code_filter=StatusCodeFilter(comparison=compared))
 
 
 def _log(config: Message, which: AccessLogFilter) -> AccessLog:

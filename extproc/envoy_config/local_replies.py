@@ -11,16 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from envoy_data_plane.envoy.config.accesslog.v3 import AccessLogFilter, ExtensionFilter
 from envoy_data_plane.envoy.config.core.v3 import SubstitutionFormatString
-from envoy_data_plane.envoy.extensions.access_loggers.filters.cel.v3 import ExpressionFilter
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import (
     LocalReplyConfig,
     ResponseMapper,
 )
-from envoy_data_plane.google.protobuf import Any, Struct
+from envoy_data_plane.google.protobuf import Struct
 
 from extproc.envoy_config.clusters import UNROUTED
+from extproc.envoy_config.extension import cel_filter
 
 if TYPE_CHECKING:
     from extproc.snapshot import Snapshot
@@ -115,9 +114,9 @@ def local_replies(snapshot: Snapshot) -> LocalReplyConfig:
     rows = table(snapshot.body_bytes_max)
     return LocalReplyConfig(
         mappers=[
-            ResponseMapper(filter=_when(_OURS)),  # the first that holds ends the search
+            ResponseMapper(filter=cel_filter(_OURS)),  # the first that holds ends the search
             *(
-                ResponseMapper(filter=_when(row.when), body_format_override=_openai(row))
+                ResponseMapper(filter=cel_filter(row.when), body_format_override=_openai(row))
                 for row in rows
             ),
         ]
@@ -135,14 +134,5 @@ def _openai(reply: LocalReply) -> SubstitutionFormatString:
                     "code": reply.code,
                 }
             }
-        )
-    )
-
-
-def _when(expression: str) -> AccessLogFilter:
-    return AccessLogFilter(
-        extension_filter=ExtensionFilter(
-            name="envoy.access_loggers.extension_filters.cel",
-            typed_config=Any.pack(ExpressionFilter(expression=expression)),
         )
     )
