@@ -310,10 +310,13 @@ class DataPlane:
 
     # What the router tells of itself.
 
-    def asked(self, path: str) -> Any:  # noqa: ANN401  JSON
-        """The answer of the router's admin server."""
+    def page(self, path: str) -> str:
+        """A page of the router's admin server."""
         url = f"http://{LOOPBACK}:{self._admin_port}{path}"
-        return httpx.get(url, trust_env=False, verify=False).raise_for_status().json()
+        return httpx.get(url, trust_env=False, verify=False).raise_for_status().text
+
+    def asked(self, path: str) -> Any:  # noqa: ANN401  JSON
+        return json.loads(self.page(path))
 
     def decisions(self, limit: int = 1000) -> list[dict[str, Any]]:
         """The latest records, newest first."""

@@ -136,7 +136,7 @@ def request_log(cluster: str) -> AccessLog:
 
 
 def attempt_logs(clusters: Sequence[str]) -> list[AccessLog]:
-    """What each attempt came to, told to every replica: what can't wait at once, else in batches."""
+    """What each attempt came to, told to every replica: in batches, but what can't wait at once."""
     return [
         _log(_otlp(ATTEMPTS, cluster, _ATTEMPT, batch_bytes, _ATTEMPT_RETRIES), which)
         for cluster in clusters
