@@ -15,6 +15,7 @@ from configs import CATCH_ALL, KEYS, snapshot_of
 from outcomes import decision_on, finished
 from test_admin import SNAPSHOT, sources
 
+from extproc.command_line import main
 from extproc.outcome import Usage
 from extproc.servers import genai
 from extproc.servers.admin import build_admin
@@ -40,8 +41,22 @@ def test_every_config_that_it_shows_compiles(block: str) -> None:
     snapshot_of(block + CATCH_ALL, KEYS | {"OTLP_TOKEN": "a-token"})
 
 
-def commands() -> list[str]:
-    return [line[2:] for block in blocks("console") for line in block.splitlines()]
+def commands(program: str) -> list[str]:
+    lines = [line[2:] for block in blocks("console") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(f"{program} ")]
+
+
+@pytest.mark.parametrize("command", commands("extproc"))
+def test_every_command_line_is_understood(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All of it: what is complained of is only that `CONFIG` stands for a file."""
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)[1:]) == 1
+    assert "CONFIG: can't be read" in capsys.readouterr().err
 
 
 async def answered(command: str) -> tuple[int, Any]:
@@ -59,7 +74,7 @@ async def answered(command: str) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands("curl"))
 def test_every_command_is_answered(command: str) -> None:
     status, told = asyncio.run(answered(command))
     assert status == 200
