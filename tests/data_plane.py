@@ -11,6 +11,7 @@ stay in the plane's directory; `open_planes` is where a failing test finds them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -240,6 +241,42 @@ class DataPlane:
         return httpx.AsyncClient(
             base_url=self.base_url, timeout=_WAIT_S, limits=limits, trust_env=False, verify=False
         )
+
+    def under_load(
+        self,
+        meanwhile: Callable[[], None],
+        *,
+        clients: int = 8,
+        pause_s: float = 0.01,
+        headers: Mapping[str, str] | None = None,
+        answers: list[httpx.Response] | None = None,
+    ) -> list[httpx.Response]:
+        """What clients that ask one after another are answered until `meanwhile` returns.
+
+        It runs in a thread; `answers`, if given, is filled as it goes. Each answer's `extensions`
+        say when it came: `at`, in seconds of the monotonic clock.
+        """
+        found = [] if answers is None else answers
+
+        async def ask(client: httpx.AsyncClient, done: asyncio.Event) -> None:
+            while not done.is_set():
+                answer = await client.post(CHAT, json=HELLO, headers=headers)
+                answer.extensions["at"] = time.monotonic()
+                found.append(answer)
+                await asyncio.sleep(pause_s)
+
+        async def run() -> None:
+            done = asyncio.Event()
+            async with self.async_client() as client, asyncio.TaskGroup() as group:
+                for _ in range(clients):
+                    group.create_task(ask(client, done))
+                try:
+                    await asyncio.to_thread(meanwhile)
+                finally:
+                    done.set()
+
+        asyncio.run(run())
+        return found
 
     # The providers.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import Counter
@@ -62,28 +61,10 @@ def models_of(seen: tuple[Seen, ...]) -> Counter[str]:
     return Counter(json.loads(one.body)["model"] for one in seen)
 
 
-def under_load(
-    plane: DataPlane, task: str, meanwhile: Callable[[], None], pause_s: float = 0.02
-) -> list[tuple[float, httpx.Response]]:
-    """What eight clients are answered, and when, while `meanwhile` runs in a thread."""
-    answers: list[tuple[float, httpx.Response]] = []
-
-    async def client_of(client: httpx.AsyncClient, done: asyncio.Event) -> None:
-        while not done.is_set():
-            answer = await client.post(CHAT, json=HELLO, headers={"x-router-task": task})
-            answers.append((time.monotonic(), answer))
-            await asyncio.sleep(pause_s)
-
-    async def run() -> None:
-        done = asyncio.Event()
-        async with plane.async_client() as client, asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
-                group.create_task(client_of(client, done))
-            await asyncio.to_thread(meanwhile)
-            done.set()
-
-    asyncio.run(run())
-    return answers
+def under_load(plane: DataPlane, task: str, meanwhile: Callable[[], None]) -> list[httpx.Response]:
+    return plane.under_load(
+        meanwhile, clients=CLIENTS, pause_s=0.02, headers={"x-router-task": task}
+    )
 
 
 def test_a_failure_of_everything_alike_opens_nothing(
@@ -111,7 +92,7 @@ def test_after_a_429_the_target_is_left_alone_and_no_client_sees_one(
     plane.fault("openai", model="waits", status=429, retry_after_s=90)
     assert {served(client, "waits") for _ in range(30)} == {"google/spare"}
     answers = under_load(plane, "waits", lambda: time.sleep(2))
-    assert {answer.status_code for _, answer in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     # The first one, and at most one more: all others were decided after its log had come.
     assert models_of(plane.seen("openai"))["waits"] <= 2
 
@@ -131,7 +112,7 @@ def test_headroom_that_runs_down_moves_traffic_before_the_first_429(
 
 def test_a_configured_limit_is_kept_also_by_many_clients_at_once(plane: DataPlane) -> None:
     answers = under_load(plane, "bounded", lambda: time.sleep(2))
-    assert {answer.status_code for _, answer in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert models_of(plane.seen("openai"))["bounded"] == 5
 
 
@@ -165,7 +146,7 @@ def test_errors_open_the_breaker_and_a_probe_closes_it_again(
             lambda: plane.state("openai/breaks")["breaker"] == "closed", "the probe", wait_s=40
         ),
     )
-    assert {answer.status_code for _, answer in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert models_of(plane.seen("openai"))["breaks"] <= CLIENTS
     assert plane.state("openai/breaks")["slow_start"] < 1
 
@@ -198,42 +179,27 @@ def test_a_slow_provider_loses_its_traffic_within_ten_seconds_and_gets_it_back_w
     usual_s, slow_s = 0.03, 0.3
     plane.fault("openai", model="quick", delay_s=usual_s)
     plane.fault("google", model="quick-too", delay_s=usual_s)
-    times: dict[str, float] = {}
+    answers: list[httpx.Response] = []
 
     def share(of_last_s: float) -> float:
         since = time.monotonic() - of_last_s
-        recent = [a.headers["x-router-target"] for at, a in list(answers) if at >= since]
+        recent = [
+            answer.headers["x-router-target"]
+            for answer in tuple(answers)
+            if answer.extensions["at"] >= since
+        ]
         return recent.count("openai/quick") / len(recent) if len(recent) >= 20 else 0.5
-
-    answers: list[tuple[float, httpx.Response]] = []
-
-    async def client_of(client: httpx.AsyncClient, done: asyncio.Event) -> None:
-        while not done.is_set():
-            answer = await client.post(CHAT, json=HELLO, headers={"x-router-task": "quick"})
-            answers.append((time.monotonic(), answer))
 
     def story() -> None:
         eventually(lambda: 0.2 < share(1) < 0.8 and len(answers) > 100, "both to serve")
         plane.fault("openai", model="quick", delay_s=slow_s)
-        times["slow"] = time.monotonic()
         eventually(lambda: share(1) < 0.05, "the traffic to leave", wait_s=10)
-        times["left"] = time.monotonic()
         time.sleep(3)
         assert share(2) < 0.1
         plane.fault("openai", model="quick", delay_s=usual_s)
-        times["well"] = time.monotonic()
         eventually(lambda: share(1) > 0.2, "the traffic to return", wait_s=60)
-        times["back"] = time.monotonic()
 
-    async def run() -> None:
-        done = asyncio.Event()
-        async with plane.async_client() as client, asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
-                group.create_task(client_of(client, done))
-            try:
-                await asyncio.to_thread(story)
-            finally:
-                done.set()
-
-    asyncio.run(run())
-    assert {answer.status_code for _, answer in answers} == {200}
+    plane.under_load(
+        story, clients=CLIENTS, pause_s=0, headers={"x-router-task": "quick"}, answers=answers
+    )
+    assert {answer.status_code for answer in answers} == {200}

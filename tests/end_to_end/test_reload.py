@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import signal
@@ -277,23 +276,9 @@ class Version:
 def test_a_hundred_reloads_under_load_fail_no_request_and_mix_no_two_configs(
     plane: DataPlane,
 ) -> None:
-    answers: list[httpx.Response] = []
     plane.reload(plane.config(Version(0).routing()))
     plane.reset()
     logged = len(plane.router.output())
-
-    async def ask(client: httpx.AsyncClient, done: asyncio.Event) -> None:
-        while not done.is_set():
-            answers.append(await client.post(CHAT, json=HELLO))
-            await asyncio.sleep(PAUSE_S)
-
-    async def run() -> None:
-        done = asyncio.Event()
-        async with plane.async_client() as client, asyncio.TaskGroup() as group:
-            for _ in range(WORKERS):
-                group.create_task(ask(client, done))
-            await asyncio.to_thread(reload_often)
-            done.set()
 
     def reload_often() -> None:
         for number in range(1, RELOADS + 1):
@@ -303,7 +288,7 @@ def test_a_hundred_reloads_under_load_fail_no_request_and_mix_no_two_configs(
             else:
                 plane.reload(plane.config(Version(number).routing()))
 
-    asyncio.run(run())
+    answers = plane.under_load(reload_often, clients=WORKERS, pause_s=PAUSE_S)
     assert {answer.status_code for answer in answers} == {200}
     assert len(answers) > 2 * RELOADS
     for answer in answers:

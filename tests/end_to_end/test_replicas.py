@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +27,6 @@ models:
 routes: [{ match: { default: true }, model: one, fallback: other }]
 """
 CLIENTS = 8
-PAUSE_S = 0.01
 
 
 class Replicated(DataPlane):
@@ -85,26 +84,14 @@ def replicated(running: Replicated) -> Replicated:
 
 
 def under_load(plane: DataPlane, meanwhile: Callable[[], None]) -> list[httpx.Response]:
-    """All that clients are answered while `meanwhile` runs, in a thread of its own."""
-    answers: list[httpx.Response] = []
+    """With some load before and after it."""
 
-    async def ask(client: httpx.AsyncClient, done: asyncio.Event) -> None:
-        while not done.is_set():
-            answers.append(await client.post(CHAT, json=HELLO))
-            await asyncio.sleep(PAUSE_S)
+    def in_between() -> None:
+        time.sleep(0.5)
+        meanwhile()
+        time.sleep(0.5)
 
-    async def run() -> None:
-        done = asyncio.Event()
-        async with plane.async_client() as client, asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
-                group.create_task(ask(client, done))
-            await asyncio.sleep(0.5)
-            await asyncio.to_thread(meanwhile)
-            await asyncio.sleep(0.5)
-            done.set()
-
-    asyncio.run(run())
-    return answers
+    return plane.under_load(in_between, clients=CLIENTS)
 
 
 def decided(answers: list[httpx.Response]) -> set[str]:
