@@ -361,7 +361,7 @@ telemetry:
     interval: 5s
     metrics: false
     traces: true
-server: { decisionTimeout: 1, drainTimeout: 2, passthrough: "http://127.0.0.1:8080" }
+server: { decisionTimeout: 1, drainDelay: 3, drainTimeout: 2, passthrough: "http://127.0.0.1:8080" }
 """  # noqa: E501  as one would write it
 
 

@@ -12,7 +12,9 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "found"), [("0", 0), ("12", 12), ("0.5", 0.5), (" 7 ", 7)])
+@pytest.mark.parametrize(
+    ("text", "found"), [("0", 0), ("12", 12), ("0.5", 0.5), (" 7 ", 7), ("0\x1f", 0)]
+)
 def test_numbers_are_plain(text: str, found: float) -> None:
     assert number(text) == duration_s(text) == found
 

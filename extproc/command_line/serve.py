@@ -23,6 +23,8 @@ from extproc.servers.router import Router
 from extproc.servers.serving import BindError, Listen, serve
 from extproc.servers.telemetry import TelemetryError, start
 
+_GRPC = "grpc._cython.cygrpc"
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,12 +54,18 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger(_GRPC).addFilter(_is_news)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(arguments))
     except (ConfigError, ReloadError, BindError, DecisionLogError, TelemetryError) as error:
         return complain(error)
     return 0
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that Envoy closed a stream while it was being answered: its client has left."""
+    return "ExecuteBatchError" not in record.getMessage()
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

@@ -38,9 +38,10 @@ _MONTHS: Final = (
 
 def number(text: str | None) -> float | None:
     """A plain number that is not negative: `12`, `0.5`."""
-    if text is None or len(text) > TEXT_MAX or not _NUMBER.fullmatch(text.strip()):
+    plain = _NUMBER.fullmatch(text.strip()) if text and len(text) <= TEXT_MAX else None
+    if not plain:
         return None
-    found = float(text)
+    found = float(plain[0])
     return found if math.isfinite(found) else None
 
 
