@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     from betterproto2 import Message
 
 _FLUSH: Final = timedelta(milliseconds=100)
-_BATCH_BYTES: Final = 256 * 1024
+_BATCH_BYTES: Final = 24 * 1024
+"""Envoy keeps no more than 64 KiB of a call for its retries; a larger one is lost if it fails."""
+
 _AT_ONCE: Final = 1
 
 _REQUEST_RETRIES: Final = 600
@@ -163,7 +165,8 @@ def _otlp(
         buffer_flush_interval=_FLUSH,
         buffer_size_bytes=batch_bytes,
         grpc_stream_retry_policy=RetryPolicy(
-            retry_on="connect-failure,refused-stream,reset,unavailable,resource-exhausted",
+            retry_on="connect-failure,refused-stream,reset,cancelled,internal,"
+            "resource-exhausted,unavailable",
             num_retries=retries,
             retry_back_off=BackoffStrategy(
                 base_interval=timedelta(milliseconds=100), max_interval=timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""The router killed, drained and doubled under load: no decision is lost, none is written twice."""
+"""The router killed, drained and doubled under load: what is written, and never twice."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ class Replicated(DataPlane):
         )
         try:
             eventually(lambda: self.second_asked("/readyz").status_code == 200, "the second router")
-            # Both must be known to be well before one of them goes.
-            healthy = "cluster.extproc.membership_healthy"
-            eventually(lambda: self.stat(healthy) == 2, "Envoy to see both")
+            self.await_healthy(2)  # or there is nobody to take over when one of them goes
             yield router
         finally:
             router.end()
+
+    def await_healthy(self, count: int) -> None:
+        healthy = "cluster.extproc.membership_healthy"
+        eventually(lambda: self.stat(healthy) == count, f"Envoy to see {count} well")
 
     def second_asked(self, path: str) -> httpx.Response:
         at = f"http://{LOOPBACK}:{self._second_admin_port}"
@@ -98,28 +100,33 @@ def decided(answers: list[httpx.Response]) -> set[str]:
     return {a.headers["x-router-decision"] for a in answers if "x-router-decision" in a.headers}
 
 
-def assert_each_is_written_once(plane: Replicated, ids: set[str]) -> None:
+UNDER_WAY = 100
+"""Records in the batches that a killed router had and had not acknowledged (docs/adr/0011)."""
+
+
+def assert_each_is_written_once(plane: Replicated, ids: set[str], lost_max: int = 0) -> None:
     def written() -> Counter[str]:
         return Counter(record["id"] for record in plane.records())
 
-    eventually(lambda: ids <= written().keys(), "every record")
+    eventually(lambda: len(ids - written().keys()) <= lost_max, "the records")
     assert {found for found, count in written().items() if count > 1} == set()
     assert all(record["outcome"]["status"] for record in plane.records() if record["id"] in ids)
 
 
-def test_a_router_killed_and_started_again_under_load_loses_no_record(
+def test_a_router_killed_and_started_again_under_load_loses_no_more_than_it_held(
     replicated: Replicated,
 ) -> None:
     def kill_twice() -> None:
         for _ in range(2):
+            replicated.await_healthy(1)
             replicated.kill_router()
             replicated.start_router()
-            eventually(replicated.router_is_ready, "the router to be back")
+        replicated.await_healthy(1)
 
     answers = under_load(replicated, kill_twice)
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert sum(answer.status_code == 200 for answer in answers) > CLIENTS
-    assert_each_is_written_once(replicated, decided(answers))
+    assert_each_is_written_once(replicated, decided(answers), lost_max=2 * UNDER_WAY)
 
 
 def test_two_replicas_share_the_work_and_write_each_record_once(replicated: Replicated) -> None:
@@ -145,7 +152,7 @@ def test_a_replica_that_is_killed_costs_what_was_under_way_at_it_and_no_more(
     refused = [answer for answer in answers if answer.status_code != 200]
     assert len(refused) <= 2 * CLIENTS
     assert {answer.status_code for answer in refused} <= {503}
-    assert_each_is_written_once(replicated, decided(answers))
+    assert_each_is_written_once(replicated, decided(answers), lost_max=UNDER_WAY)
 
 
 def test_a_replica_that_drains_costs_nothing(replicated: Replicated) -> None:
