@@ -1,7 +1,7 @@
 """A finished request in the words of OpenTelemetry's GenAI semantic conventions.
 
 Source: open-telemetry/semantic-conventions-genai, "Semantic conventions for generative client AI
-spans" and "… metrics" (status: development), read on 2026-11-25. The span is that of a call to a
+spans" and "… metrics" (status: development). The span is that of a call to a
 model *with all its retries*, as the conventions ask, so it is one for each request. What they have
 no name for is called `extproc.…`. Never a prompt, an answer or a header.
 """
