@@ -423,6 +423,7 @@ def test_chosen_headers_come_with_every_answer(
     [
         ('{"sttus": 500}', "sttus"),
         ('{"headers": {"a": "b\\r\\nc: d"}}', "headers"),
+        ('{"headers": {"a": "b\\n"}}', "headers"),
         ('{"status": 200}', "status"),
         ('{"times": 0}', "times"),
         ('{"reset": "later"}', "reset"),

@@ -16,8 +16,8 @@ PROVIDERS_MAX = 256
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=600)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-HeaderName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9-]{1,64}$")]
-HeaderValue = Annotated[str, msgspec.Meta(pattern="^[!-~]([ -~]{0,254}[!-~])?$")]
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9-]{1,64}\Z")]
+HeaderValue = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]([ -~]{0,254}[!-~])?\Z")]
 
 
 class Fault(
