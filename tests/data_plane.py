@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
-from stand_ins import StandIns
+from stand_ins import StandIns, Visit
 
 from extproc.config import compile_config, read_config
 from extproc.envoy_config import (
@@ -280,13 +280,18 @@ class DataPlane:
 
     # The providers.
 
-    def fault(self, provider: str, **fields: float | str | bool) -> None:
+    def fault(self, provider: str, **fields: float | str | bool | dict[str, str]) -> None:
         self.providers[provider].fault(provider, **fields)
 
     def seen(self, *providers: str) -> tuple[Seen, ...]:
         """What these providers, or all, have been sent since the last `reset`."""
         names = providers or tuple(self.providers)
         return tuple(seen for name in names for seen in self.providers[name].seen())
+
+    def visits(self, model: str) -> list[Visit]:
+        """The stays of requests for `model`, wherever, since the last `reset`; oldest first."""
+        stays = [one for provider in self.providers.values() for one in provider.visits(model)]
+        return sorted(stays, key=lambda visit: visit.began)
 
     def reset(self) -> None:
         for stand_ins in self.providers.values():
@@ -347,10 +352,12 @@ class DataPlane:
 
     # What the router tells of itself.
 
-    def page(self, path: str) -> str:
-        """A page of the router's admin server."""
+    def page(self, path: str, body: str | None = None) -> str:
+        """A page of the router's admin server; with a `body`, by POST."""
         url = f"http://{LOOPBACK}:{self._admin_port}{path}"
-        return httpx.get(url, trust_env=False, verify=False).raise_for_status().text
+        method = "GET" if body is None else "POST"
+        answer = httpx.request(method, url, content=body, trust_env=False, verify=False)
+        return answer.raise_for_status().text
 
     def asked(self, path: str) -> Any:  # noqa: ANN401  JSON
         return json.loads(self.page(path))

@@ -13,11 +13,41 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Self
 
 import httpx
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from extproc.stand_in import Seen, build_app, serving
+from extproc.stand_in.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One chat request's stay at a provider, in seconds of the monotonic clock.
+
+    `status` is None where no answer was given, or none in full.
+    """
+
+    provider: str
+    model: str
+    began: float
+    ended: float
+    status: int | None
+
+
+def most_at_once(visits: Iterable[Visit]) -> int:
+    changes = [change for v in visits for change in ((v.began, 1), (v.ended, -1))]
+    most = now = 0
+    for _, change in sorted(changes):
+        now += change
+        most = max(most, now)
+    return most
 
 
 class StandIns:
@@ -28,6 +58,8 @@ class StandIns:
         self.host = host
         self.port: int = self._listener.getsockname()[1]
         self._app = build_app(observe=self._observe, require_key=require_key)
+        self._app.middlewares.append(self._watch)
+        self._visits: list[Visit] = []
         self._lock = threading.Lock()
         self._seen: list[Seen] = []
         self._faulty: set[str] = set()
@@ -56,12 +88,18 @@ class StandIns:
         with self._lock:
             return tuple(one for one in self._seen if provider in (None, one.provider))
 
+    def visits(self, model: str | None = None) -> tuple[Visit, ...]:
+        """The chat requests that have ended, in that order; those for one model or all."""
+        with self._lock:
+            return tuple(one for one in self._visits if model in (None, one.model))
+
     def clear(self) -> None:
         """Forget every fault set through this object and everything seen."""
         while self._faulty:
             self._control.delete(f"/{self._faulty.pop()}/fault").raise_for_status()
         with self._lock:
             self._seen.clear()
+            self._visits.clear()
 
     def close(self) -> None:
         self._control.close()
@@ -79,6 +117,32 @@ class StandIns:
         with self._lock:
             self._seen.append(seen)
 
+    @web.middleware
+    async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+            return await handler(request)
+        body = await request.read()
+        began = time.monotonic()
+        status: int | None = None
+        try:
+            answer = await handler(request)
+        except ApiError as refused:
+            status = refused.status
+            raise
+        else:
+            status = answer.status
+            return answer
+        finally:
+            visit = Visit(
+                provider=request.match_info["provider"],
+                model=_model_of(body),
+                began=began,
+                ended=time.monotonic(),
+                status=status,
+            )
+            with self._lock:
+                self._visits.append(visit)
+
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
@@ -86,3 +150,14 @@ class StandIns:
     async def _serve(self) -> None:
         async with serving(self._app, self._listener):
             await self._stop.wait()
+
+
+class _Asked(msgspec.Struct):
+    model: str = ""
+
+
+def _model_of(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Asked).model
+    except (ValueError, RecursionError):
+        return ""
