@@ -56,14 +56,14 @@ def test_the_cost_is_that_of_the_tokens_that_the_provider_reports(
 ) -> None:
     plane.fault("openai", cached_tokens=5, reasoning_tokens=40)
     outcome = record_of(plane, client.post(CHAT, json=ASK | more))["outcome"]
-    usage = outcome["usage"]
-    assert (usage["cache_read_tokens"], usage["reasoning_tokens"]) == (5, 40)
-    plain = usage["input_tokens"] - 5
-    said = usage["output_tokens"] - 40
-    assert plain > 0
-    assert said > 0
-    by_hand = (plain * 3 + 5 * 0.3 + said * 15 + 40 * 20) / 1_000_000
-    assert outcome["cost_usd"] == pytest.approx(by_hand, abs=1e-9)
+    assert outcome["usage"] == {
+        "input_tokens": 12,  # for 48 bytes of messages, 5 of them cached
+        "output_tokens": 50,  # 10 for 38 bytes of content, 40 that were thought
+        "cache_read_tokens": 5,
+        "reasoning_tokens": 40,
+    }
+    millionths = 21 + 1.5 + 150 + 800  # 7 at 3, 5 at 0.3, 10 at 15, 40 at 20
+    assert outcome["cost_usd"] == millionths / 1_000_000
     assert outcome["target"] == "openai/priced"
     assert outcome["reported_model"] == "priced"
     assert "estimated" not in outcome
@@ -112,6 +112,34 @@ def test_a_refusal_is_a_record_too(plane: DataPlane, client: httpx.Client) -> No
     assert (outcome["target"], outcome["attempts"], outcome["status"]) == (None, 0, 400)
 
 
+def test_what_no_target_can_serve_is_a_record_that_says_why(
+    plane: DataPlane, client: httpx.Client
+) -> None:
+    tools = [{"type": "function", "function": {"name": "clock"}}]
+    record = record_of(plane, client.post(CHAT, json=ASK | {"tools": tools}))
+    assert (record["refusal"]["kind"], record["refusal"]["status"]) == ("no_eligible_target", 422)
+    assert record["chain"] == []
+    assert {one["target"]: one["reason"] for one in record["rejected"]} == {
+        "openai/priced": "capability",
+        "google/spare": "capability",
+    }
+    outcome = record["outcome"]
+    assert (outcome["target"], outcome["attempts"], outcome["status"]) == (None, 0, 422)
+    assert (outcome["usage"], outcome["cost_usd"]) == (None, 0)
+
+
+def test_where_all_fail_the_record_names_the_last_and_costs_nothing(
+    plane: DataPlane, client: httpx.Client
+) -> None:
+    plane.fault("openai", status=500)
+    plane.fault("google", status=502)
+    answer = client.post(CHAT, json=ASK)
+    assert answer.json()["error"]["message"] == "The stand-in was told to answer 502."
+    outcome = record_of(plane, answer)["outcome"]
+    assert (outcome["target"], outcome["attempts"], outcome["status"]) == ("google/spare", 2, 502)
+    assert (outcome["usage"], outcome["cost_usd"]) == (None, 0)
+
+
 def test_two_requests_with_one_id_of_the_clients_are_two_records(
     plane: DataPlane, client: httpx.Client
 ) -> None:
@@ -134,7 +162,7 @@ def test_no_secret_and_no_prompt_is_in_anything_that_is_told(
         "user": CANARY,
         "metadata": {"ticket": CANARY},
         "stop": [CANARY],
-        "tools": [{"type": "function", "function": {"name": CANARY}}],
+        "tools": [{"type": "function", "function": {"name": CANARY, "description": CANARY}}],
     }
     path = f"{CHAT}?key={CANARY}"
     answers = [client.post(path, json=body, headers=headers)]  # refused: tools are not known
@@ -154,6 +182,9 @@ def test_no_secret_and_no_prompt_is_in_anything_that_is_told(
         told = {name: text for name, text in answer.headers.items() if name.startswith("x-router")}
         assert CANARY not in str(told)
     pages = {page: plane.page(page) for page in ("/decisions", "/state", "/config", "/metrics")}
+    pages["/explain"] = plane.page(
+        "/explain", json.dumps({"path": path, "headers": headers, "body": body})
+    )
     everything = {**pages, **dict(plane.logs()), "decision log": log_of(plane)}
     found = {
         where
