@@ -45,6 +45,21 @@ def state_of(circuit: Circuit, at: float) -> Breaker:
     return breaker_at(circuit, START + at)
 
 
+def test_errors_that_are_told_of_after_a_later_success_are_no_row() -> None:
+    """Good answers that say little is left overtake the others: Envoy tells of them at once."""
+    circuit = told(CLOSED, ".", since=1.0)
+    for number in range(5):
+        circuit = observed(circuit, failed(at=number / 10), HEALTH, START + 1.2)
+    assert (circuit.row, circuit.answers.amount) == (0, 5)
+    assert not tripped(circuit, HEALTH, START + 1.2)
+    assert state_of(told(circuit, "xxxxx", since=1.2), 1.6) is Breaker.OPEN
+
+
+def test_a_clock_that_was_set_back_does_not_hide_a_row() -> None:
+    circuit = told(told(CLOSED, ".", since=100.0), "xxxxx", since=1.0)
+    assert state_of(circuit, 1.5) is Breaker.OPEN
+
+
 @pytest.mark.parametrize(
     ("answers", "opens"),
     [

@@ -48,6 +48,9 @@ _DOUBLINGS_MAX: Final = 5
 class Circuit:
     """`answers` counts requests and, as amount, their errors; `row` errors since a success.
 
+    `well_at` is when the latest success ended: what failed before is in no row, however late it is
+    told of.
+
     `open_until` is None while it is closed; past it the breaker is half open. `reopenings` counts
     how often it opened again without having been well for long, `closed_at` is when it last closed.
     `probe` names the request that holds the one probe, until `probe_until` at most.
@@ -55,6 +58,7 @@ class Circuit:
 
     answers: Window = window.EMPTY
     row: int = 0
+    well_at: float = 0.0
     open_until: float | None = None
     reopenings: int = 0
     closed_at: float | None = None
@@ -112,7 +116,12 @@ def observed(circuit: Circuit, attempt: Attempt, health: HealthCheck, now: float
         return circuit  # the client left, or it has to wait: neither well nor ill
     if circuit.open_until is None:
         answers = window.counted(circuit.answers, span_of(health), now, 1, int(failed))
-        return replace(circuit, answers=answers, row=circuit.row + 1 if failed else 0)
+        ended_at = min(now, attempt.began + attempt.duration_ms / 1000)
+        well_at = circuit.well_at if circuit.well_at <= now else 0.0  # a clock was set back
+        if failed:
+            row = circuit.row + (ended_at >= well_at)
+            return replace(circuit, answers=answers, row=row, well_at=well_at)
+        return replace(circuit, answers=answers, row=0, well_at=max(well_at, ended_at))
     its_probe = circuit.probe == attempt.request_id
     if breaker_at(circuit, now) is Breaker.OPEN or not (
         its_probe or attempt.began >= circuit.open_until
