@@ -65,19 +65,25 @@ _REQUEST_RETRIES: Final = 600
 _ATTEMPT_RETRIES: Final = 5
 """An attempt's entry is news: soon it says nothing that later ones do not."""
 
+_BELOW_100: Final = "^-|^[0-9]{1,2}([.]|$)"
+_BELOW_50_000: Final = "^-|^[0-4]?[0-9]{1,4}([.]|$)"
 _SCARCE: Final = {
-    "x-ratelimit-remaining-requests": 100,
-    "anthropic-ratelimit-requests-remaining": 100,
-    "x-ratelimit-remaining-tokens": 50_000,
-    "anthropic-ratelimit-tokens-remaining": 50_000,
+    "x-ratelimit-remaining-requests": _BELOW_100,
+    "anthropic-ratelimit-requests-remaining": _BELOW_100,
+    "x-ratelimit-remaining-tokens": _BELOW_50_000,
+    "anthropic-ratelimit-tokens-remaining": _BELOW_50_000,
 }
-"""Of what so little is left that the next decisions must know: so much may go within one batch."""
+"""Of what so little is left that the next decisions must know: so much may go within one batch.
+
+By pattern: an error in an expression, as for a number that is none, keeps an entry out of the log
+that wants it true and of the one that wants it false.
+"""
 
 _URGENT: Final = " || ".join(
     [
-        "response.code >= 429",
+        "response.code == 429",  # no 5xx: ahead of good answers, errors would look like a row
         *(
-            f"('{name}' in response.headers && int(response.headers['{name}']) < {few})"
+            f"('{name}' in response.headers && response.headers['{name}'].matches('{few}'))"
             for name, few in _SCARCE.items()
         ),
     ]
