@@ -146,6 +146,21 @@ def test_every_path_is_answered_once_per_message_and_then_ends() -> None:
     assert with_service(all_of_them) == {name: told for name, (_, told) in EVERY_PATH.items()}
 
 
+def test_an_answer_that_took_no_decision_is_counted_by_its_status() -> None:
+    async def count() -> float | None:
+        router = router_of(snapshot_of(CATCH_ALL))
+        service = ExtProcService(router)
+
+        async def one() -> AsyncIterator[bytes]:
+            yield headers("/nowhere")
+
+        assert len([answer async for answer in service.process(one(), None)]) == 1
+        name = "extproc_undecided_total"
+        return router.metrics.registry.get_sample_value(name, {"status": "404"})
+
+    assert asyncio.run(count()) == 1
+
+
 def test_a_body_over_the_configs_limit_is_a_413_and_one_at_the_limit_is_none() -> None:
     frame = len(body_of(user=""))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from typing import Final
 
 import grpc
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from extproc.outcome import Attempt, Ended
 from extproc.servers.router import Router
+from extproc.servers.traces import where
 from extproc.wire.access_log import METHOD, SERVICE, TAKEN, Fields, entries_of, read
 
 KEEP_S: Final = 5.0
@@ -65,9 +65,7 @@ class AccessLogService:
                     metrics.entries("other")
         except Exception as error:  # noqa: BLE001  Envoy would send the whole batch again, for ever
             metrics.entries("unreadable")
-            # Where, not what: a message may quote the entry.
-            places = "".join(traceback.format_tb(error.__traceback__))
-            _log.warning("%s in an access log entry\n%s", type(error).__name__, places)
+            _log.warning("%s in an access log entry\n%s", type(error).__name__, where(error))
         return False
 
     async def _kept(self) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import re
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from extproc.explain import RequestError
 from extproc.record import iso_time
 from extproc.servers.decisions import ENTRIES_MAX, Decisions, Wanted
+from extproc.servers.traces import where
 
 EXPLAIN_BYTES_MAX: Final = 4 * 1024 * 1024
 """A larger request is not explained: deciding on it would hold up the loop that serves others."""
@@ -135,8 +135,7 @@ async def _errors_as_json(request: web.Request, handler: _Handler) -> web.Stream
     except web.HTTPException:
         raise
     except Exception as error:  # noqa: BLE001  the message may quote a payload, so it goes nowhere
-        places = "".join(traceback.format_tb(error.__traceback__))
-        _log.error("%s in %s, answered 500\n%s", type(error).__name__, request.path, places)
+        _log.error("%s in %s, answered 500\n%s", type(error).__name__, request.path, where(error))
         return _error(500, "the router failed to answer this")
 
 

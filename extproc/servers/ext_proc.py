@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-import traceback
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -15,6 +14,7 @@ import grpc.aio
 from extproc.exchange import Answer, Exchange, Proceed, Reply, refused
 from extproc.policy.draw import DRAW_BITS
 from extproc.servers.router import Router
+from extproc.servers.traces import where
 from extproc.vocabulary import Refusal
 from extproc.wire.ext_proc import METHOD, SERVICE, decode, encode
 
@@ -79,6 +79,8 @@ class ExtProcService:
         began_ns = time.perf_counter_ns()
         draw = _random_bits(DRAW_BITS)
         reply = exchange.receive(event, now=now, draw=draw)
+        if isinstance(reply, Answer) and not reply.decision:
+            self._router.metrics.undecided(reply.status)
         if isinstance(reply, Proceed) or not reply.decision:
             return reply, None
         decide_us = (time.perf_counter_ns() - began_ns) // 1000
@@ -93,9 +95,7 @@ class ExtProcService:
 
 
 def _broken(error: Exception) -> Answer:
-    # Where, not what: an exception's message may quote a payload.
-    places = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s in an exchange, answered 500\n%s", type(error).__name__, places)
+    _log.error("%s in an exchange, answered 500\n%s", type(error).__name__, where(error))
     return refused(_BROKEN)
 
 

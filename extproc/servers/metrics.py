@@ -112,7 +112,7 @@ class Metrics:
         self._count_cost(target, route, record.get("app"), outcome)
 
     def undecided(self, status: int) -> None:
-        """Envoy answered a request by itself, before or instead of a decision."""
+        """A request was answered at once: it asked for no decision, or in the wrong way."""
         self._series.undecided[(f"{status}" if 0 <= status < 600 else OTHER,)].inc()
 
     def _count_tokens(self, target: TargetId, record: Any, outcome: Outcome) -> None:  # noqa: ANN401  JSON

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
+from extproc.servers.traces import where
 from extproc.servers.watch import POLL_S, Settling
 from extproc.snapshot import Snapshot
 
@@ -127,8 +127,7 @@ class Reloader(Generic[_L]):
         except ReloadError as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001  a mistake of ours must not end the watching
-            # Where, not what: an exception's message may quote the config.
-            _log.debug("%s", "".join(traceback.format_tb(error.__traceback__)))
+            _log.debug("%s", where(error))
             self._failed(f"{type(error).__name__} while loading")
         else:
             self._swap(loaded)

@@ -81,7 +81,9 @@ class Series:
             "refusals", "Requests that the router refused: by kind.", ("kind",)
         )
         self.undecided = self._counters(
-            "undecided", "Requests that Envoy answered without a decision: by status.", ("status",)
+            "undecided",
+            "Requests answered without a decision: by status.",
+            ("status",),
         )
 
     def _define_outcomes(self) -> None:

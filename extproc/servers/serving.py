@@ -109,21 +109,27 @@ async def serve(router: Router, listen: Listen, reloader: Reloader[Any]) -> None
 
         await _set_health(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
         await _until(hurry, router.snapshot.drain_delay_s)
-        drain_timeout_s = router.snapshot.drain_timeout_s
-        _log.info("draining: open requests have %g s to finish", drain_timeout_s)
-        draining = asyncio.create_task(server.stop(drain_timeout_s))
-        # Only exchanges are waited for: a health watch stays open as long as its client likes.
-        enough = {asyncio.create_task(hurry.wait()), asyncio.create_task(service.until_idle())}
-        await asyncio.wait({draining, *enough}, return_when=asyncio.FIRST_COMPLETED)
-        for task in enough:
-            task.cancel()
-        await server.stop(None)
-        await draining
+        await _drain(server, service, hurry, router.snapshot.drain_timeout_s)
     finally:
         for task in beside:
             task.cancel()
         await admin.cleanup()
     _log.info("stopped")
+
+
+async def _drain(
+    server: grpc.aio.Server, service: ExtProcService, hurry: asyncio.Event, timeout_s: float
+) -> None:
+    """Take nothing new, and end when what is open has, or at `hurry`, or after `timeout_s`."""
+    _log.info("draining: open requests have %g s to finish", timeout_s)
+    draining = asyncio.create_task(server.stop(timeout_s))
+    # Only exchanges are waited for: a health watch stays open as long as its client likes.
+    enough = {asyncio.create_task(hurry.wait()), asyncio.create_task(service.until_idle())}
+    await asyncio.wait({draining, *enough}, return_when=asyncio.FIRST_COMPLETED)
+    for task in enough:
+        task.cancel()
+    await server.stop(None)
+    await draining
 
 
 async def _until(event: asyncio.Event, timeout_s: float) -> None:
@@ -150,6 +156,7 @@ def _keep_in_step(router: Router, reloader: Reloader[Any]) -> asyncio.Task[None]
     def count(status: ReloadStatus) -> None:
         router.metrics.reloaded(ok=status.last_error is None, now=time.time())
 
+    count(reloader.status)  # the first time counts too
     reloader.on_reload(swap)
     reloader.on_attempt(count)
     return asyncio.create_task(reloader.run())
