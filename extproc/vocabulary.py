@@ -65,6 +65,16 @@ class TaskSource(StrEnum):
     NONE = "none"
 
 
+class Api(StrEnum):
+    """The dialect that a provider speaks; also the values of `api` in the config."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    BEDROCK = "bedrock"
+    AZURE = "azure"
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """Where a provider is and how it is spoken to; no secret in it.

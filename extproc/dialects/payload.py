@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from extproc.dialects.conversation import Demand
 from extproc.feature import Feature
 from extproc.text.tokens import Measure
 from extproc.vocabulary import RequestedModel, UpstreamModel
@@ -19,7 +20,9 @@ class Payload:
     `rest` is the payload without its `model`, from after the opening brace to its end: what every
     target gets behind its own model, byte for byte. `text` and `schemas` measure what a model will
     read as text: messages, and definitions of tools and answers. `parts` counts what is not text.
-    `last_turn` is the last user turn, for the classifier.
+    `last_turn` is the last user turn, for the classifier. `demands` are what not every provider's
+    API has a counterpart for; `unsigned_thinking` says that the history holds thinking of another
+    provider's, which the native one would refuse: it gets the payload rewritten without.
     """
 
     requested_model: RequestedModel | None
@@ -34,6 +37,8 @@ class Payload:
     metadata: Mapping[str, str]
     last_turn: str
     rest: bytes
+    demands: frozenset[Demand] = frozenset()
+    unsigned_thinking: bool = False
 
 
 def model_prefix(upstream_model: UpstreamModel) -> str:

@@ -1,0 +1,187 @@
+"""OpenAI chat completions: what routing reads of a request.
+
+Only what routing needs is decoded; every other field stays bytes. Fields are those of the API
+reference of POST /v1/chat/completions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from extproc.dialects.members import Member, without
+from extproc.dialects.payload import Payload
+from extproc.dialects.reading import (
+    FieldError,
+    field,
+    fields_of,
+    malformed,
+    metadata_texts,
+    output_limit,
+    reject,
+    reject_repeated_fields,
+    requested_model,
+)
+from extproc.feature import Feature
+from extproc.text.tokens import measure_all
+from extproc.vocabulary import Refusal
+
+
+class _Part(Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(Struct):
+    role: str
+    content: str | list[_Part] | msgspec.UnsetType | None = msgspec.UNSET
+    tool_calls: list[msgspec.Raw] | None = None
+
+
+class _ResponseFormat(Struct):
+    type: str = "text"
+
+
+_PART_FEATURES: Final = {
+    "image_url": Feature.VISION,
+    "input_audio": Feature.AUDIO,
+    "file": Feature.DOCUMENTS,
+}
+_STRUCTURED_FORMATS: Final = {"json_schema", "json_object"}
+_SCHEMAS: Final = ("tools", "functions", "response_format")
+_CRITICAL_NAMES: Final = {"role", "content", "type"}
+
+# An ASCII letter needs no escape, so a name written with one means to look like another.
+_ESCAPED: Final = b"\\u00"
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
+
+_messages = msgspec.json.Decoder(list[_Message])
+_tools = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_text = msgspec.json.Decoder(str | None)
+_flag = msgspec.json.Decoder(bool | None)
+_strings = msgspec.json.Decoder(list[str] | None)
+_format = msgspec.json.Decoder(_ResponseFormat | None)
+
+
+EMPTY_BODY: Final = malformed("The request body is empty; send a JSON object with `messages`.")
+
+
+def read(body: bytes) -> Payload | Refusal:
+    """The payload in `body`, or why it can't be one (a 400)."""
+    if not body.strip():
+        return EMPTY_BODY
+    try:
+        return _payload(body, fields_of(body))
+    except FieldError as error:
+        return error.refusal
+
+
+def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
+    if "messages" not in fields:
+        reject("messages", "is required")
+    messages = field(fields, "messages", _messages) or []
+    if not messages:
+        reject("messages", "needs at least one message")
+    _reject_repeated_names(fields["messages"].raw, messages)
+    parts = _parts(messages)
+    effort = field(fields, "reasoning_effort", _text)
+    return Payload(
+        requested_model=requested_model(fields),
+        streaming=field(fields, "stream", _flag) or False,
+        features=_features(fields, parts, effort),
+        text=measure_all([text.encode("utf-8", "replace") for text in _texts(messages)]),
+        schemas=measure_all([fields[name].raw for name in _SCHEMAS if name in fields]),
+        messages=len(messages),
+        parts=parts,
+        output_tokens_max=output_limit(fields, "max_completion_tokens", "max_tokens"),
+        reasoning_effort=effort,
+        metadata=metadata_texts(fields),
+        last_turn=_last_turn(messages),
+        rest=without(body, fields.get("model")),
+    )
+
+
+def _parts(messages: Iterable[_Message]) -> Mapping[Feature, int]:
+    """How many parts need each feature."""
+    found = [
+        _PART_FEATURES[part.type]
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+        if part.type in _PART_FEATURES
+    ]
+    return Counter(found) if found else {}
+
+
+def _features(
+    fields: Mapping[str, Member], parts: Mapping[Feature, int], effort: str | None
+) -> frozenset[Feature]:
+    needed = set(parts)
+    if field(fields, "tools", _tools) or field(fields, "functions", _tools):
+        needed.add(Feature.TOOLS)
+    response_format = field(fields, "response_format", _format)
+    reject_repeated_fields(fields, "response_format")
+    if response_format and response_format.type in _STRUCTURED_FORMATS:
+        needed.add(Feature.STRUCTURED_OUTPUT)
+    if "audio" in (field(fields, "modalities", _strings) or ()):
+        needed.add(Feature.AUDIO)
+    if (effort or "none") != "none":
+        needed.add(Feature.REASONING)
+    return frozenset(needed)
+
+
+def _texts(messages: Iterable[_Message]) -> Iterable[str]:
+    for message in messages:
+        if isinstance(message.content, str):
+            yield message.content
+        elif isinstance(message.content, list):
+            yield from (part.text for part in message.content if part.text)
+        # A call's arguments are text to the model, inside JSON that is nearly all of them.
+        yield from (bytes(call).decode() for call in message.tool_calls or ())
+
+
+def _last_turn(messages: Sequence[_Message]) -> str:
+    """What the user said last: where the classifier finds the task."""
+    for message in reversed(messages):
+        if message.role == "user":
+            return "\n".join(_texts([message]))
+    return ""
+
+
+def _reject_repeated_names(raw: bytes, messages: Sequence[_Message]) -> None:
+    """A role, content or type given twice is read differently by different parsers.
+
+    msgspec keeps the last of two and does not tell. Inside JSON's strings a quote is escaped, so
+    counting quoted names finds whether any can stand twice; only then is every name looked at.
+    """
+    held = sum(message.content is not msgspec.UNSET for message in messages)
+    typed = sum(
+        sum(b'"type"' in bytes(call) for call in message.tool_calls or ())
+        + (len(message.content) if isinstance(message.content, list) else 0)
+        for message in messages
+    )
+    if (
+        raw.count(b'"role"') <= len(messages)
+        and raw.count(b'"content"') <= held
+        and raw.count(b'"type"') <= typed
+        and not (_ESCAPED in raw and _ESCAPED_LETTER.search(raw))
+    ):
+        return
+    try:
+        # Numbers as text: Python refuses to convert one of thousands of digits.
+        json.loads(raw, object_pairs_hook=_unrepeated, parse_int=str)
+    except RecursionError:
+        reject("messages", "is nested too deeply")
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> None:
+    names = Counter(name for name, _ in pairs if name in _CRITICAL_NAMES)
+    for name, times in names.items():
+        if times > 1:
+            reject("messages", f"holds an object with {name!r} more than once")
