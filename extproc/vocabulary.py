@@ -81,7 +81,8 @@ class Provider:
 
     `base_path` is the path of the base URL without a trailing slash (`/v1`). `credential_header`
     is lower case and `credential_prefix` is written before the key (`"Bearer "`). `has_credential`
-    says whether a key is known, never which.
+    says whether a key is known, never which. `output_limit_field` is what an OpenAI-compatible
+    provider calls the most tokens it may answer with.
     """
 
     name: ProviderName
@@ -95,6 +96,8 @@ class Provider:
     headers: Mapping[str, str]
     first_byte_timeout_s: float | None = None
     region: str | None = None
+    api: Api = Api.OPENAI
+    output_limit_field: str = "max_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class Model:
     """What is known of a model. A missing capability or window is *unknown*, which is not *no*.
 
     `family` says whose tokenizer it has. `quality` is, per task type and
-    under `default`, from 0 to 1.
+    under `default`, from 0 to 1. `output_tokens_max` is the most that it can answer with, which
+    some APIs want to be told in each request.
     """
 
     name: ModelName
@@ -110,6 +114,7 @@ class Model:
     capabilities: Mapping[Feature, bool]
     family: Family = Family.DEFAULT
     quality: Mapping[str, float] = field(default_factory=dict)
+    output_tokens_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
