@@ -11,7 +11,7 @@ from typing import Final
 
 import grpc.aio
 
-from extproc.exchange import Answer, Exchange, Proceed, Reply, refused
+from extproc.exchange import Answer, Exchange, Proceed, refused
 from extproc.policy.draw import DRAW_BITS
 from extproc.servers.router import Router
 from extproc.servers.traces import where
@@ -32,14 +32,62 @@ _BROKEN: Final = Refusal(
 )
 
 
+class ExtProcStream:
+    """One exchange in bytes, whoever carries them: each message has exactly one answer.
+
+    It never raises. Once `finished`, no more messages are wanted: the stream ends there, so that
+    Envoy sends nothing of the response here.
+    """
+
+    __slots__ = ("_exchange", "_router", "finished")
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._exchange = Exchange(router.snapshot, router.view)
+        self.finished = False
+
+    def receive(self, message: bytes) -> bytes:
+        try:
+            return self._received(message)
+        except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
+            self.finished = True
+            return encode(_broken(error))
+
+    def _received(self, message: bytes) -> bytes:
+        event = decode(message)
+        now = time.time()
+        began_ns = time.perf_counter_ns()
+        draw = _random_bits(DRAW_BITS)
+        reply = self._exchange.receive(event, now=now, draw=draw)
+        self.finished = not isinstance(reply, Proceed)
+        if isinstance(reply, Answer) and not reply.decision:
+            self._router.metrics.undecided(reply.status)
+        if isinstance(reply, Proceed) or not reply.decision:
+            return encode(reply)
+        decide_us = (time.perf_counter_ns() - began_ns) // 1000
+        request_id = self._exchange.request_id
+        return encode(reply, self._router.decided(request_id, reply.decision, decide_us))
+
+
 class ExtProcService:
-    """Answers every message of every stream, whatever happens."""
+    """The streams that are open; each is one HTTP exchange, under the Snapshot of its beginning."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def open(self) -> ExtProcStream:
+        """Whoever opens a stream says `closed` when it is over, however it ended."""
+        self._open += 1
+        self._idle.clear()
+        return ExtProcStream(self._router)
+
+    def closed(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._idle.set()
 
     async def until_idle(self) -> None:
         """Returns when no exchange is open."""
@@ -48,43 +96,15 @@ class ExtProcService:
     async def process(
         self, messages: AsyncIterator[bytes], _context: object
     ) -> AsyncIterator[bytes]:
-        """One stream: one HTTP exchange, under the Snapshot of its first message.
-
-        It returns right after the last answer that matters, so that Envoy sends nothing of the
-        response here.
-        """
-        exchange = Exchange(self._router.snapshot, self._router.view)
-        self._open += 1
-        self._idle.clear()
+        """One stream, for `grpc.aio`."""
+        stream = self.open()
         try:
             async for message in messages:
-                reply, record = self._reply(exchange, message)
-                yield encode(reply, record)
-                if not isinstance(reply, Proceed):
+                yield stream.receive(message)
+                if stream.finished:
                     return
         finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
-
-    def _reply(self, exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
-        try:
-            return self._received(exchange, message)
-        except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
-            return _broken(error), None
-
-    def _received(self, exchange: Exchange, message: bytes) -> tuple[Reply, bytes | None]:
-        event = decode(message)
-        now = time.time()
-        began_ns = time.perf_counter_ns()
-        draw = _random_bits(DRAW_BITS)
-        reply = exchange.receive(event, now=now, draw=draw)
-        if isinstance(reply, Answer) and not reply.decision:
-            self._router.metrics.undecided(reply.status)
-        if isinstance(reply, Proceed) or not reply.decision:
-            return reply, None
-        decide_us = (time.perf_counter_ns() - began_ns) // 1000
-        return reply, self._router.decided(exchange.request_id, reply.decision, decide_us)
+            self.closed()
 
     def handler(self) -> grpc.GenericRpcHandler:
         # Bytes in and out: what can't be parsed is answered here, not by grpc.
