@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openai.types import Model
 
 from extproc.dialects import openai_chat
+from extproc.dialects.conversation import Demand
 from extproc.dialects.payload import Payload
 from extproc.feature import Feature
 from extproc.text.tokens import Measure, measure, total
@@ -70,6 +71,77 @@ def test_features_are_what_the_request_cannot_do_without(
     fields: dict[str, object], features: set[Feature]
 ) -> None:
     assert read(**fields).features == features
+
+
+LINK = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
+def called(*kinds: str) -> dict[str, object]:
+    calls = [{"id": "1", "type": kind, kind: {"name": "f"}} for kind in kinds]
+    return {"messages": [*HELLO, {"role": "assistant", "tool_calls": calls}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "demands"),
+    [
+        ({}, set()),
+        ({"n": 1, "logprobs": False, "top_logprobs": None, "modalities": ["text"]}, set()),
+        ({"n": [], "logprobs": "x", "top_logprobs": {}, "modalities": ["text"]}, set()),
+        ({"n": 2}, {Demand.SEVERAL_ANSWERS}),
+        ({"n": 2.0}, {Demand.SEVERAL_ANSWERS}),
+        ({"logprobs": True}, {Demand.LOGPROBS}),
+        ({"top_logprobs": 3}, {Demand.LOGPROBS}),
+        ({"modalities": ["text", "audio"]}, {Demand.AUDIO_OUTPUT}),
+        ({"tools": [TOOL]}, set()),
+        ({"tools": [TOOL, {"type": "custom", "custom": {"name": "c"}}]}, {Demand.CUSTOM_TOOLS}),
+        ({"tools": [TOOL, {"type": "web_search"}]}, {Demand.HOSTED_TOOLS}),
+        ({"tools": [1, {"type": 2}, "custom"]}, set()),
+        ({"web_search_options": {}}, {Demand.HOSTED_TOOLS}),
+        ({"web_search_options": None, "moderation": None}, set()),
+        ({"moderation": {"model": "m"}}, {Demand.HOSTED_TOOLS}),
+        (said([SOUND]), {Demand.AUDIO_INPUT}),
+        (said([WORDS, PICTURE]), set()),
+        (said([LINK], [PICTURE]), {Demand.LINKED_IMAGES}),
+        (said([{"type": "image_url", "image_url": {"url": "DATA:image/png;base64,"}}]), set()),
+        (said([{"type": "image_url", "image_url": "http://example.org"}]), {Demand.LINKED_IMAGES}),
+        (said([{"type": "image_url", "image_url": "data:,"}]), set()),
+        (said([{"type": "image_url", "image_url": 5}, {"type": "image_url"}]), set()),
+        (said([{"type": "image_url", "image_url": {"url": 5}}]), set()),
+        (said([{"type": "text", "text": "x", "image_url": {"url": "http://x"}}]), set()),
+        (said([DOCUMENT]), {Demand.STORED_FILES}),
+        (said([{"type": "file", "file": {"file_data": "AAAA", "file_id": None}}]), set()),
+        (said([{"type": "file", "file": {"file_data": "https://x"}}]), {Demand.LINKED_DOCUMENTS}),
+        (said([{"type": "file", "file": 5}, {"type": "file"}]), set()),
+        (said([{"type": "refusal", "refusal": "No."}]), set()),
+        (said([{"type": "video_url"}]), {Demand.UNKNOWN_PARTS}),
+        (called("function"), set()),
+        (called("function", "custom"), {Demand.CUSTOM_TOOLS}),
+        (
+            {"messages": [*HELLO, {"role": "assistant", "audio": {"id": "audio_1"}}]},
+            {Demand.STORED_STATE},
+        ),
+        ({"messages": [*HELLO, {"role": "assistant", "audio": None}]}, set()),
+        ({"messages": [{"role": "tool", "content": [PICTURE]}]}, {Demand.IMAGES_IN_RESULTS}),
+        ({"messages": [{"role": "tool", "content": [WORDS]}]}, set()),
+    ],
+)
+def test_demands_are_what_not_every_api_has(
+    fields: dict[str, object], demands: set[Demand]
+) -> None:
+    assert read(**fields).demands == demands
+
+
+def test_a_link_is_known_however_it_is_escaped() -> None:
+    for url, demands in [
+        (r"https:\/\/example.org", {Demand.LINKED_IMAGES}),
+        (r"\u0068ttps://example.org", {Demand.LINKED_IMAGES}),
+        (r"\u0064ata:image/png;base64,", set()),
+    ]:
+        part = f'{{"type":"image_url","image_url":{{"\\u0075rl":"{url}"}}}}'
+        body = f'{{"messages":[{{"role":"user","content":[{part}]}}]}}'.encode()
+        payload = openai_chat.read(body)
+        assert isinstance(payload, Payload)
+        assert payload.demands == demands
 
 
 @pytest.mark.parametrize(

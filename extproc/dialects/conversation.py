@@ -219,7 +219,8 @@ class Demand(StrEnum):
     IMAGES_IN_RESULTS = "images in tool results"
     STORED_STATE = "what the provider has stored of earlier requests"
     STORED_FILES = "files that the provider has stored"
-    BOUND_THINKING = "earlier thinking that only its provider can read"
+    BOUND_THINKING = "earlier thinking that only Claude can read"
+    ENCRYPTED_REASONING = "earlier reasoning that only its provider can decrypt"
     BACKGROUND = "an answer in the background"
     COUNT = "a count of tokens"
     EMBEDDINGS = "embeddings"
@@ -228,7 +229,14 @@ class Demand(StrEnum):
     __hash__ = str.__hash__
 
 
-BOUND: Final = frozenset({Demand.STORED_STATE, Demand.STORED_FILES, Demand.BOUND_THINKING})
+BOUND: Final = frozenset(
+    {
+        Demand.STORED_STATE,
+        Demand.STORED_FILES,
+        Demand.BOUND_THINKING,
+        Demand.ENCRYPTED_REASONING,
+    }
+)
 """What binds a conversation to the provider that it began at."""
 
 

@@ -51,10 +51,13 @@ def fields_of(body: bytes) -> Mapping[str, Member]:
 def field(fields: Mapping[str, Member], name: str, decoder: msgspec.json.Decoder[_T]) -> _T | None:
     """The value of field `name`, None where it is absent. Raises `FieldError`."""
     member = fields.get(name)
-    if member is None:
-        return None
+    return None if member is None else decoded(member.raw, decoder, name)
+
+
+def decoded(raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T], name: str) -> _T:
+    """The value written in `raw`, which is field `name` or a part of it. Raises `FieldError`."""
     try:
-        return decoder.decode(member.raw)
+        return decoder.decode(raw)
     except RecursionError:
         reject(name, "is nested too deeply")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

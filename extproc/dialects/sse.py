@@ -30,15 +30,14 @@ class ServerSentEvent(NamedTuple):
 class SseParser:
     """Feed it chunks; it gives the events that are whole."""
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_held", "_line", "_name")
+    __slots__ = ("_after_cr", "_begun", "_data", "_line", "_name")
 
     def __init__(self) -> None:
         self._line = bytearray()  # of a line, what came in earlier chunks
         self._begun = False
         self._after_cr = False
         self._name = ""
-        self._data: list[bytes] = []
-        self._held = 0
+        self._data = bytearray()  # each line of it, with a line feed
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Raises `TooLongError`."""
@@ -56,11 +55,15 @@ class SseParser:
             if event:
                 found.append(event)
         self._line += chunk[start:]
-        if self._held + len(self._line) > EVENT_BYTES_MAX:
-            raise TooLongError
+        self._check_length()
         return found
 
+    def _check_length(self) -> None:
+        if len(self._data) + len(self._line) > EVENT_BYTES_MAX:
+            raise TooLongError
+
     def _line_ended(self) -> ServerSentEvent | None:
+        self._check_length()  # here too, so that it does not matter where a chunk is cut
         line = bytes(self._line)
         self._line.clear()
         if not self._begun:
@@ -71,13 +74,14 @@ class SseParser:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
-            self._held += len(value) + 1
+            self._data += value
+            self._data += b"\n"
         elif name == b"event":
             self._name = value.decode(errors="replace")
         return None
 
     def _dispatched(self) -> ServerSentEvent | None:
-        event = ServerSentEvent(self._name, b"\n".join(self._data)) if self._data else None
-        self._name, self._data, self._held = "", [], 0
+        event = ServerSentEvent(self._name, bytes(self._data[:-1])) if self._data else None
+        self._name = ""
+        self._data.clear()
         return event

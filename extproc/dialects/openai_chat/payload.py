@@ -6,8 +6,6 @@ reference of POST /v1/chat/completions.
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -16,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from extproc.dialects.members import Member, without
+from extproc.dialects.openai_chat.demands import Message, Part, demands_of
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
     FieldError,
@@ -28,20 +27,10 @@ from extproc.dialects.reading import (
     reject_repeated_fields,
     requested_model,
 )
+from extproc.dialects.repetition import reject_repeated_names
 from extproc.feature import Feature
 from extproc.text.tokens import measure_all
 from extproc.vocabulary import Refusal
-
-
-class _Part(Struct):
-    type: str
-    text: str | None = None
-
-
-class _Message(Struct):
-    role: str
-    content: str | list[_Part] | msgspec.UnsetType | None = msgspec.UNSET
-    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _ResponseFormat(Struct):
@@ -55,13 +44,8 @@ _PART_FEATURES: Final = {
 }
 _STRUCTURED_FORMATS: Final = {"json_schema", "json_object"}
 _SCHEMAS: Final = ("tools", "functions", "response_format")
-_CRITICAL_NAMES: Final = {"role", "content", "type"}
 
-# An ASCII letter needs no escape, so a name written with one means to look like another.
-_ESCAPED: Final = b"\\u00"
-_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
-
-_messages = msgspec.json.Decoder(list[_Message])
+_messages = msgspec.json.Decoder(list[Message])
 _tools = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _text = msgspec.json.Decoder(str | None)
 _flag = msgspec.json.Decoder(bool | None)
@@ -89,7 +73,13 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
     if not messages:
         reject("messages", "needs at least one message")
     _reject_repeated_names(fields["messages"].raw, messages)
-    parts = _parts(messages)
+    listed = [
+        part
+        for message in messages
+        if isinstance(message.content, list)
+        for part in message.content
+    ]
+    parts = _parts(listed)
     effort = field(fields, "reasoning_effort", _text)
     return Payload(
         requested_model=requested_model(fields),
@@ -104,18 +94,13 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
         metadata=metadata_texts(fields),
         last_turn=_last_turn(messages),
         rest=without(body, fields.get("model")),
+        demands=demands_of(fields, messages, listed),
     )
 
 
-def _parts(messages: Iterable[_Message]) -> Mapping[Feature, int]:
+def _parts(listed: Iterable[Part]) -> Mapping[Feature, int]:
     """How many parts need each feature."""
-    found = [
-        _PART_FEATURES[part.type]
-        for message in messages
-        if isinstance(message.content, list)
-        for part in message.content
-        if part.type in _PART_FEATURES
-    ]
+    found = [_PART_FEATURES[part.type] for part in listed if part.type in _PART_FEATURES]
     return Counter(found) if found else {}
 
 
@@ -136,7 +121,7 @@ def _features(
     return frozenset(needed)
 
 
-def _texts(messages: Iterable[_Message]) -> Iterable[str]:
+def _texts(messages: Iterable[Message]) -> Iterable[str]:
     for message in messages:
         if isinstance(message.content, str):
             yield message.content
@@ -146,7 +131,7 @@ def _texts(messages: Iterable[_Message]) -> Iterable[str]:
         yield from (bytes(call).decode() for call in message.tool_calls or ())
 
 
-def _last_turn(messages: Sequence[_Message]) -> str:
+def _last_turn(messages: Sequence[Message]) -> str:
     """What the user said last: where the classifier finds the task."""
     for message in reversed(messages):
         if message.role == "user":
@@ -154,34 +139,11 @@ def _last_turn(messages: Sequence[_Message]) -> str:
     return ""
 
 
-def _reject_repeated_names(raw: bytes, messages: Sequence[_Message]) -> None:
-    """A role, content or type given twice is read differently by different parsers.
-
-    msgspec keeps the last of two and does not tell. Inside JSON's strings a quote is escaped, so
-    counting quoted names finds whether any can stand twice; only then is every name looked at.
-    """
-    held = sum(message.content is not msgspec.UNSET for message in messages)
-    typed = sum(
+def _reject_repeated_names(raw: bytes, messages: Sequence[Message]) -> None:
+    types = sum(
         sum(b'"type"' in bytes(call) for call in message.tool_calls or ())
         + (len(message.content) if isinstance(message.content, list) else 0)
         for message in messages
     )
-    if (
-        raw.count(b'"role"') <= len(messages)
-        and raw.count(b'"content"') <= held
-        and raw.count(b'"type"') <= typed
-        and not (_ESCAPED in raw and _ESCAPED_LETTER.search(raw))
-    ):
-        return
-    try:
-        # Numbers as text: Python refuses to convert one of thousands of digits.
-        json.loads(raw, object_pairs_hook=_unrepeated, parse_int=str)
-    except RecursionError:
-        reject("messages", "is nested too deeply")
-
-
-def _unrepeated(pairs: list[tuple[str, object]]) -> None:
-    names = Counter(name for name, _ in pairs if name in _CRITICAL_NAMES)
-    for name, times in names.items():
-        if times > 1:
-            reject("messages", f"holds an object with {name!r} more than once")
+    contents = sum(message.content is not msgspec.UNSET for message in messages)
+    reject_repeated_names("messages", raw, roles=len(messages), contents=contents, types=types)

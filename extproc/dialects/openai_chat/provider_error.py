@@ -1,0 +1,90 @@
+"""The errors of OpenAI's API and of those like it, before an answer and in the midst of one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from extproc.dialects.openai_chat.written import NULL, is_null, lenient
+from extproc.vocabulary import Refusal
+
+MESSAGE_CHARS_MAX: Final = 2_000
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""No more of an error is looked at."""
+
+_UPSTREAM_ERROR: Final = "upstream_error"
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KINDS: Final = {
+    401: "authentication",
+    402: "permission",
+    403: "permission",
+    404: "not_found",
+    408: "upstream_failed",
+    413: "too_large",
+    429: "rate_limited",
+    503: "overloaded",
+    529: "overloaded",
+}
+_BROKEN: Final = 502
+
+
+class _Error(Struct):
+    """`status` is Google's word for the code, `detail` FastAPI's for the message."""
+
+    message: Raw = NULL
+    type: Raw = NULL
+    code: Raw = NULL
+    status: Raw = NULL
+    detail: Raw = NULL
+    error: Raw = NULL
+
+
+_error = msgspec.json.Decoder(_Error)
+_errors = msgspec.json.Decoder(list[_Error])
+_text = msgspec.json.Decoder(str)
+_number = msgspec.json.Decoder(int)
+
+
+def read_error(status: int, body: bytes) -> Refusal:
+    """What the provider says is wrong: any bytes, and the status as it came.
+
+    `{"error": {…}}`, but also a bare error (vLLM), its text alone, or a list of one (Google).
+    """
+    return _refusal(status, _unwrapped(Raw(body[:BODY_BYTES_MAX])))
+
+
+def midway_error(written: Raw) -> Refusal:
+    """The same for an error within an answer of status 200, which may say what it would be."""
+    error = _unwrapped(written)
+    status = lenient(_number, error.code) or _BROKEN
+    return _refusal(status if 400 <= status <= 599 else _BROKEN, error)
+
+
+def _unwrapped(written: Raw) -> _Error:
+    """An error is an object, or no more than its message."""
+    outer = lenient(_error, written)
+    if outer is None:
+        outer = next(iter(lenient(_errors, written) or ()), _Error(message=written))
+    if is_null(outer.error):
+        return outer
+    return lenient(_error, outer.error) or _Error(message=outer.error)
+
+
+def _refusal(status: int, error: _Error) -> Refusal:
+    message = lenient(_text, error.message) or lenient(_text, error.detail)
+    codes = [lenient(_text, raw) or "" for raw in (error.code, error.type, error.status)]
+    return Refusal(
+        kind=_kind(status),
+        status=status,
+        code=next((code for code in codes if _IDENTIFIER.fullmatch(code)), _UPSTREAM_ERROR),
+        message=(message or f"The provider answered with status {status}.")[:MESSAGE_CHARS_MAX],
+    )
+
+
+def _kind(status: int) -> str:
+    if 400 <= status <= 499:
+        return _KINDS.get(status, "invalid_request")
+    return _KINDS.get(status, "upstream_failed")

@@ -1,0 +1,163 @@
+"""OpenAI chat completions: a conversation as the request that a provider of this API takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from extproc.dialects.conversation import (
+    Conversation,
+    Demand,
+    OutputFormat,
+    Reasoning,
+    Tool,
+    ToolChoice,
+    Wording,
+)
+from extproc.dialects.openai_chat.message_writer import write_messages
+from extproc.dialects.payload import model_prefix
+from extproc.feature import Feature
+from extproc.text.tokens import Family
+from extproc.vocabulary import Model, Target
+
+ENDPOINT: Final = "/chat/completions"
+"""Where a provider takes this dialect, below its base path."""
+
+LACKS: Final = frozenset(
+    {
+        Demand.STORED_STATE,
+        Demand.STORED_FILES,
+        Demand.BOUND_THINKING,
+        Demand.ENCRYPTED_REASONING,
+        Demand.HOSTED_TOOLS,
+        Demand.CUSTOM_TOOLS,
+        Demand.LINKED_DOCUMENTS,
+        Demand.BACKGROUND,
+        Demand.COUNT,
+        Demand.EMBEDDINGS,
+        Demand.UNKNOWN_PARTS,
+        # OpenAI's own has these, but no conversation or answer of another dialect carries them.
+        Demand.SEVERAL_ANSWERS,
+        Demand.LOGPROBS,
+        Demand.AUDIO_OUTPUT,
+    }
+)
+"""What a request of another dialect can want that this API can't be asked for."""
+
+MEDIUM_BUDGET_TOKENS: Final = 8_192
+HIGH_BUDGET_TOKENS: Final = 24_576
+"""From where a budget is a `medium` or a `high` effort. Google equates them with these:
+https://ai.google.dev/gemini-api/docs/openai#thinking."""
+
+_ANSWER: Final = "answer"
+
+_Json = Mapping[str, object]
+
+
+def write_request(conversation: Conversation, target: Target) -> Wording:
+    """The body for `target`; nothing of `conversation` that its API has a place for is lost."""
+    signed = target.model.family == Family.GEMINI  # OpenAI refuses fields that it does not know
+    body = {
+        "messages": write_messages(conversation, signed=signed),
+        **_streaming(conversation),
+        **_tools(conversation),
+        "response_format": _response_format(conversation.output_format),
+        target.provider.output_limit_field: _limit(conversation, target.model),
+        "reasoning_effort": _effort(conversation.reasoning, target.model),
+        "stop": list(conversation.stop) or None,
+        "temperature": conversation.temperature,
+        "top_p": conversation.top_p,
+        "presence_penalty": conversation.presence_penalty,
+        "frequency_penalty": conversation.frequency_penalty,
+        "seed": conversation.seed,
+        "user": conversation.user,
+    }
+    rest = msgspec.json.encode(_said(body))[1:]
+    return Wording(ENDPOINT, model_prefix(target.upstream_model), rest)
+
+
+def _said(fields: _Json) -> _Json:
+    """Those that are set: a server may refuse a null."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _streaming(conversation: Conversation) -> _Json:
+    """Usage is wanted whether or not the client asked for it."""
+    if not conversation.stream:
+        return {}
+    return {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _tools(conversation: Conversation) -> _Json:
+    """OpenAI refuses both a choice among no tools and an empty list of them."""
+    if not conversation.tools:
+        return {}
+    return {
+        "tools": [_tool(tool) for tool in conversation.tools],
+        "tool_choice": _choice(conversation.tool_choice),
+        "parallel_tool_calls": conversation.parallel_calls,
+    }
+
+
+def _tool(tool: Tool) -> _Json:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": _json(tool.parameters),
+        "strict": tool.strict,
+    }
+    return {"type": "function", "function": _said(function)}
+
+
+def _choice(choice: ToolChoice | None) -> str | _Json | None:
+    if choice is None:
+        return None
+    if choice.mode == "named":
+        return {"type": "function", "function": {"name": choice.name}}
+    return "required" if choice.mode == "any" else choice.mode
+
+
+def _response_format(wanted: OutputFormat | None) -> _Json | None:
+    if wanted is None:
+        return None
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    schema = {
+        "name": wanted.name or _ANSWER,  # required
+        "description": wanted.description,
+        "schema": _json(wanted.schema),
+        "strict": wanted.strict,
+    }
+    return {"type": "json_schema", "json_schema": _said(schema)}
+
+
+def _limit(conversation: Conversation, model: Model) -> int | None:
+    """What the client allows, at most what the model can: more would be refused."""
+    allowed, most = conversation.output_tokens_max, model.output_tokens_max
+    return allowed if allowed is None or most is None else min(allowed, most)
+
+
+def _effort(reasoning: Reasoning | None, model: Model) -> str | None:
+    """None for a model that is known not to reason: it would refuse the field."""
+    if reasoning is None or model.capabilities.get(Feature.REASONING) is False:
+        return None
+    if reasoning.effort is not None or reasoning.budget_tokens is None:
+        return reasoning.effort
+    return _effort_of(reasoning.budget_tokens)
+
+
+def _effort_of(budget_tokens: int) -> str | None:
+    if budget_tokens < 0:
+        return None  # Gemini's word for: as the model sees fit
+    if budget_tokens == 0:
+        return "none"
+    if budget_tokens < MEDIUM_BUDGET_TOKENS:
+        return "low"
+    return "medium" if budget_tokens < HIGH_BUDGET_TOKENS else "high"
+
+
+def _json(text: str | None) -> Raw | None:
+    return None if text is None else Raw(text.encode())
