@@ -1,0 +1,94 @@
+"""What Bedrock says when it serves no answer, or breaks one off.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from extproc.vocabulary import Refusal
+
+MESSAGE_CHARS_MAX: Final = 2000
+"""Of the provider's own words."""
+
+_KINDS: Final = {
+    401: "authentication",
+    403: "permission",
+    404: "not_found",
+    408: "upstream_failed",
+    413: "too_large",
+    424: "upstream_failed",
+    429: "rate_limited",
+    503: "overloaded",
+    529: "overloaded",
+}
+_EXCEPTIONS: Final = {
+    "internalServerException": 500,
+    "modelStreamErrorException": 424,
+    "modelTimeoutException": 408,
+    "serviceUnavailableException": 503,
+    "throttlingException": 429,
+    "validationException": 400,
+}
+"""The status that each exception of a stream would have had before it began."""
+
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_UNKNOWN: Final = "upstream_error"
+_WORDLESS: Final = "The provider gave no reason."
+
+
+class _Body(Struct):
+    """`message` is Bedrock's own spelling, `Message` that of what stands before it at AWS."""
+
+    message: object = None
+    Message: object = None
+    type: object = msgspec.field(name="__type", default=None)
+
+    @property
+    def words(self) -> str:
+        said = self.message or self.Message
+        return said if isinstance(said, str) else ""
+
+    @property
+    def code(self) -> str:
+        # AWS writes a namespace before it: `com.amazon.coral.service#AccessDeniedException`.
+        return self.type.rpartition("#")[2] if isinstance(self.type, str) else ""
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+def read_error(status: int, body: bytes) -> Refusal:
+    """Why the provider refused. The type stands in a header, so here the status has to tell."""
+    read = _read(body)
+    return _refusal(status, read.code, read.words)
+
+
+def read_exception(headers: Mapping[str, str], payload: bytes) -> Refusal:
+    """Why the provider broke a stream off: an exception of its own, or an error of the transport.
+
+    https://smithy.io/2.0/spec/event-streams.html says how the two are told from events.
+    """
+    name = headers.get(":exception-type") or headers.get(":error-code", "")
+    words = _read(payload).words or headers.get(":error-message", "")
+    return _refusal(_EXCEPTIONS.get(name, 502), name, words)
+
+
+def _read(body: bytes) -> _Body:
+    try:
+        return _body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Body()
+
+
+def _refusal(status: int, code: str, words: str) -> Refusal:
+    known = code if _CODE.fullmatch(code) else _UNKNOWN
+    fallback = "upstream_failed" if status >= 500 else "invalid_request"
+    message = words[:MESSAGE_CHARS_MAX] or _WORDLESS
+    return Refusal(_KINDS.get(status, fallback), status, known, message)

@@ -1,0 +1,134 @@
+"""A conversation as a request to Converse or ConverseStream.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from extproc.dialects.bedrock.blocks import Block, Blocks, Group
+from extproc.dialects.bedrock.models import traits_of
+from extproc.dialects.bedrock.options import inference, model_fields, thinking_of
+from extproc.dialects.bedrock.tools import output_format, tool_config
+from extproc.dialects.conversation import (
+    BOUND,
+    Conversation,
+    Demand,
+    Message,
+    Role,
+    UnreadableError,
+    Wording,
+)
+from extproc.vocabulary import Target
+
+LACKS: Final = BOUND | {
+    Demand.SEVERAL_ANSWERS,
+    Demand.LOGPROBS,
+    Demand.AUDIO_OUTPUT,
+    Demand.HOSTED_TOOLS,
+    Demand.CUSTOM_TOOLS,
+    Demand.LINKED_IMAGES,
+    Demand.LINKED_DOCUMENTS,
+    Demand.BACKGROUND,
+    Demand.COUNT,
+    Demand.EMBEDDINGS,
+    Demand.UNKNOWN_PARTS,
+}
+"""What Converse has no counterpart for."""
+
+OPENING: Final = "Continue."
+"""What the user says where the client has nobody speak first: a conversation begins with a user."""
+
+BESIDE_DOCUMENTS: Final = "The document is attached."
+"""A turn that holds a document must hold text too."""
+
+ANY_OBJECT: Final = "Answer with one JSON object and nothing else."
+"""JSON without a schema can only be asked for in words."""
+
+_USER: Final = "user"
+_ASSISTANT: Final = "assistant"
+
+
+def lacks(target: Target) -> frozenset[Demand]:
+    """`LACKS`, but that a Claude that thinks reads what any Claude signed, wherever it ran."""
+    thinks = traits_of(target.upstream_model).thinking is not None
+    return LACKS - {Demand.BOUND_THINKING} if thinks else LACKS
+
+
+def write_request(conversation: Conversation, target: Target) -> Wording:
+    """Raises `UnreadableError` for what a demand in `LACKS` should have kept away."""
+    # As AWS's SDKs do, which sign the path as they send it: `:` and `/` are escaped too.
+    model = quote(target.upstream_model, safe="")
+    endpoint = f"/model/{model}/converse" + ("-stream" if conversation.stream else "")
+    try:
+        written = msgspec.json.encode(_request(conversation, target))
+    except UnicodeEncodeError:
+        raise UnreadableError("messages", "holds text that is not Unicode") from None
+    return Wording(endpoint, "{", written[1:])
+
+
+def _request(conversation: Conversation, target: Target) -> Block:
+    traits = traits_of(target.upstream_model)
+    blocks = Blocks(traits)
+    turns = _turns(conversation.messages, blocks)
+    thinking = thinking_of(conversation, target.model.output_tokens_max, traits)
+    if thinking and thinking.budget_tokens and _resumes_without_thinking(turns):
+        thinking = None
+    fields: Block = {
+        "messages": [{"role": role, "content": content} for role, content in turns],
+        "system": _system(conversation, blocks),
+        "inferenceConfig": inference(conversation, target, traits, thinking),
+        "toolConfig": tool_config(conversation, traits, blocks),
+        "outputConfig": output_format(conversation.output_format)
+        | ({"effort": thinking.effort} if thinking and thinking.effort else {}),
+        "additionalModelRequestFields": model_fields(conversation, traits, thinking),
+        # The stop sequence that was met is told only where it is asked for.
+        "additionalModelResponseFieldPaths": ["/stop_sequence"] if conversation.stop else [],
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _system(conversation: Conversation, blocks: Blocks) -> Group:
+    said = [block for text in conversation.system for block in blocks.of(text)]
+    wanted = conversation.output_format
+    return [*said, {"text": ANY_OBJECT}] if wanted and wanted.schema is None else said
+
+
+def _turns(messages: Iterable[Message], blocks: Blocks) -> list[tuple[str, Group]]:
+    """Turns of user and assistant by turns, the user's first."""
+    turns: list[tuple[str, list[Group]]] = []
+    for message in messages:
+        role = _ASSISTANT if message.role is Role.ASSISTANT else _USER
+        groups = [group for part in message.parts if (group := blocks.of(part))]
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(groups)
+        elif groups:
+            turns.append((role, groups))
+    if not turns or turns[0][0] != _USER:
+        turns.insert(0, (_USER, [[{"text": OPENING}]]))
+    return [(role, _content(groups)) for role, groups in turns]
+
+
+def _content(groups: Sequence[Group]) -> Group:
+    """The blocks of one turn: results come first, as they must follow on their calls."""
+    ordered = sorted(groups, key=lambda group: "toolResult" not in group[0])
+    content = [block for group in ordered for block in group]
+    holds_document = any("document" in block for block in content)
+    if holds_document and not any("text" in block for block in content):
+        content.append({"text": BESIDE_DOCUMENTS})
+    return content
+
+
+def _resumes_without_thinking(turns: Sequence[tuple[str, Group]]) -> bool:
+    """With a budget, a turn that goes on after tool results must have begun with thinking.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html
+    """
+    if len(turns) < 2 or "toolResult" not in turns[-1][1][0]:
+        return False
+    return "reasoningContent" not in turns[-2][1][0]
