@@ -29,7 +29,7 @@ from extproc.stand_in.errors import ApiError
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One chat request's stay at a provider, in seconds of the monotonic clock.
+    """One request's stay at a provider, in seconds of the monotonic clock.
 
     `status` is None where no answer was given, or none in full.
     """
@@ -74,8 +74,8 @@ class StandIns:
     def root_url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def base_url(self, provider: str) -> str:
-        return f"{self.root_url}/{provider}/v1"
+    def base_url(self, provider: str, path: str = "/v1") -> str:
+        return f"{self.root_url}/{provider}{path}"
 
     def fault(self, provider: str, **fields: float | str | bool | dict[str, str]) -> None:
         """Set the provider's fault, replacing the last; `fields` are those of `Fault`."""
@@ -84,12 +84,12 @@ class StandIns:
         assert answer.is_success, answer.text
 
     def seen(self, provider: str | None = None) -> tuple[Seen, ...]:
-        """The chat requests so far, oldest first; of one provider or of all."""
+        """The requests to models so far, oldest first; of one provider or of all."""
         with self._lock:
             return tuple(one for one in self._seen if provider in (None, one.provider))
 
     def visits(self, model: str | None = None) -> tuple[Visit, ...]:
-        """The chat requests that have ended, in that order; those for one model or all."""
+        """The requests to models that have ended, in that order; those for one model or all."""
         with self._lock:
             return tuple(one for one in self._visits if model in (None, one.model))
 
@@ -119,7 +119,7 @@ class StandIns:
 
     @web.middleware
     async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        if request.method != "POST":
             return await handler(request)
         body = await request.read()
         began = time.monotonic()
@@ -134,8 +134,8 @@ class StandIns:
             return answer
         finally:
             visit = Visit(
-                provider=request.match_info["provider"],
-                model=_model_of(body),
+                provider=request.match_info.get("provider", ""),
+                model=request.match_info.get("model") or _model_of(body),
                 began=began,
                 ended=time.monotonic(),
                 status=status,

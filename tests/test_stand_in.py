@@ -309,7 +309,7 @@ def test_a_bad_payload_is_a_400_that_names_the_parameter(
     ("method", "path", "status"),
     [
         ("GET", "/healthz", 200),
-        ("POST", "/openai/v1/embeddings", 404),
+        ("POST", "/openai/v1/completions", 404),
         ("GET", "/openai/v1/chat/completions", 405),
         ("GET", "/nobody/fault", 404),
     ],

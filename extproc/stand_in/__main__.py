@@ -16,9 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m extproc.stand_in", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=10100, help="0 takes any free port")
-    parser.add_argument(
-        "--require-key", action="store_true", help="answer 401 to a request without a bearer key"
-    )
+    parser.add_argument("--require-key", action="store_true", help="refuse a request without a key")
     chosen = parser.parse_args(arguments)
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
     try:

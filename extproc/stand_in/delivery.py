@@ -6,7 +6,7 @@ import asyncio
 import math
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from aiohttp import web
@@ -20,23 +20,36 @@ RESET_PAUSE_S = 0.02
 """Before a reset, so that what was sent so far is read as data and not swept away with it."""
 
 
-async def hold_up(request: web.Request, fault: Fault) -> None:
-    """What happens before there is an answer; raises `ApiError` if the fault is the answer."""
+async def hold_up(request: web.Request, fault: Fault, *, says_retry_after: bool) -> None:
+    """What happens before there is an answer; raises `ApiError` if the fault is the answer.
+
+    A 429 says to wait for one second where the provider says such things.
+    """
     if fault.hang:
         await _stay_silent(request)
     await asyncio.sleep(fault.delay_s)
     if fault.reset == "before_headers":
         _reset(request)
     if fault.status is not None:
-        limited = fault.status == 429
+        limited = fault.status == 429 and says_retry_after
         wait_s = 1 if limited and fault.retry_after_s is None else fault.retry_after_s
         raise ApiError(
             fault.status,
             f"The stand-in was told to answer {fault.status}.",
-            code="rate_limit_exceeded" if limited else None,
+            wait_s=None if wait_s is None else math.ceil(wait_s),
             headers=({} if wait_s is None else {"retry-after": str(math.ceil(wait_s))})
             | fault.headers,
         )
+
+
+def broken(
+    chunks: Sequence[bytes], error_event: Callable[[int], bytes], fault: Fault
+) -> list[bytes]:
+    """The chunks of a stream, as many as the fault lets be written at all."""
+    if not (fault.error_mid_stream or fault.end_mid_stream):
+        return list(chunks)
+    half = max(1, len(chunks) // 2)
+    return [*chunks[:half], *([error_event(half)] if fault.error_mid_stream else [])]
 
 
 async def send(

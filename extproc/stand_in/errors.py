@@ -1,4 +1,4 @@
-"""Errors as OpenAI writes them: https://platform.openai.com/docs/guides/error-codes."""
+"""What is raised for a request that gets an error for an answer, in no dialect."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 
 class ApiError(Exception):
-    """A request that gets an error object for an answer; raised anywhere, rendered once.
+    """Raised anywhere, rendered once, by the dialect of the request.
 
-    `type` follows from the status, so that no two places disagree about it.
+    What a dialect calls the error follows from the status, so that no two places disagree about
+    it. `code` and `param` are for those that have them, `wait_s` for those that say it in the body.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each dialect tells some of these
         self,
         status: int,
         message: str,
@@ -19,6 +20,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        wait_s: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -26,19 +28,4 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.headers = dict(headers or {})
-
-    def body(self) -> dict[str, dict[str, str | None]]:
-        if self.status == 429:
-            kind = "rate_limit_exceeded"
-        elif self.status >= 500:
-            kind = "server_error"
-        else:
-            kind = "invalid_request_error"
-        return {
-            "error": {
-                "message": self.message,
-                "type": kind,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
+        self.wait_s = wait_s

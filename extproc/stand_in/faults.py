@@ -27,8 +27,9 @@ class Fault(
 
     They take effect in this order: `hang`, `delay_s`, `reset: before_headers`, `status`, the
     limits, and then what happens on the way: `chunk_delay_s`, `stall_after_chunks`,
-    `reset: mid_stream`. A plain JSON answer that stalls or breaks midway is two chunks. `headers`
-    are those of answers and of errors, and take the place of the limits' own.
+    `reset: mid_stream`, `error_mid_stream`, `end_mid_stream`. A plain JSON answer that stalls or
+    breaks midway is two chunks; the last two are for streams only. `headers` are those of answers
+    and of errors, and take the place of the limits' own.
     """
 
     model: str | None = None  # only requests for this model, as the provider calls it
@@ -39,6 +40,8 @@ class Fault(
     chunk_delay_s: Seconds = 0  # between two chunks
     reset: Literal["before_headers", "mid_stream"] | None = None  # a TCP reset, not a clean end
     stall_after_chunks: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    error_mid_stream: bool = False  # after half of the chunks: an error event, then a clean end
+    end_mid_stream: bool = False  # a clean end after half of the chunks
     hang: bool = False  # never answer
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None

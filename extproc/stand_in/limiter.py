@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Literal
 
 WINDOW_S = 60
+
+Spelling = Literal["openai", "anthropic"] | None
+"""Whose names the headers have; None where a provider tells nothing of its limits."""
 
 
 class Limiter:
@@ -31,8 +35,8 @@ class Limiter:
     def retry_after_s(self, now_s: float) -> int:
         return max(1, math.ceil(self._ends_s - now_s))
 
-    def headers(self, provider: str, now_s: float) -> dict[str, str]:
-        """The provider's own spelling: Anthropic's for `anthropic`, OpenAI's for all others.
+    def headers(self, spelling: Spelling, now_s: float) -> dict[str, str]:
+        """What of the limit is left.
 
         https://docs.anthropic.com/en/api/rate-limits#response-headers
         https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
@@ -40,7 +44,9 @@ class Limiter:
         headers: dict[str, str] = {}
         for unit, limit in self._limits.items():
             facts = {"limit": str(limit), "remaining": str(self._left[unit])}
-            if provider == "anthropic":
+            if spelling is None:
+                continue
+            if spelling == "anthropic":
                 facts["reset"] = rfc3339(self._ends_s)
                 headers |= {f"anthropic-ratelimit-{unit}-{k}": fact for k, fact in facts.items()}
             else:

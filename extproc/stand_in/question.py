@@ -1,124 +1,84 @@
-"""What a chat-completions request asks, read as OpenAI reads it; fields without effect are skipped.
-
-https://platform.openai.com/docs/api-reference/chat/create
-"""
+"""What a request asks, in no dialect: as much of it as an answer depends on."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import msgspec
+Schema = Mapping[str, Any] | bool
+MediaKind = Literal["image", "document", "recording"]
 
-from extproc.stand_in.errors import ApiError
-
-Tokens = Annotated[int, msgspec.Meta(ge=1)]
-Schema = dict[str, Any] | bool
-T = TypeVar("T")
+URL_CHARS_MAX = 200
+"""As much of an address as an answer repeats."""
 
 
-class Function(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Function:
     name: str
     parameters: Schema | None = None
 
 
-class Tool(msgspec.Struct, frozen=True):
-    function: Function | None = None  # absent in the other kinds of tool, which are never called
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Something other than text that came along; `what` is its type and size, or its address."""
+
+    kind: MediaKind
+    what: str
 
 
-class Part(msgspec.Struct, frozen=True):
-    text: str = ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request that can be answered.
 
+    `told` is what the tools said, if that is where the conversation stands. `functions` are those
+    that may be called, so only the one that is named, and none if none is to be called.
+    `is_silent` wants nothing said: an embedding, a count of tokens.
+    """
 
-class Message(msgspec.Struct, frozen=True):
-    role: str
-    content: str | list[Part] | None = None
-
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
-
-
-class JsonSchema(msgspec.Struct, frozen=True):
+    model: str
+    prompt_bytes: int
+    stream: bool = False
+    last_text: str = ""
+    told: str | None = None
+    media: tuple[Media, ...] = ()
+    functions: tuple[Function, ...] = ()
+    several_calls: bool = True
+    wants_json: bool = False
     schema: Schema | None = None
+    tokens_max: int | None = None
+    thinks: bool = False
+    is_silent: bool = False
 
 
-class ResponseFormat(msgspec.Struct, frozen=True):
-    type: str
-    json_schema: JsonSchema | None = None
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request before it is read. `model` is the path's, percent-decoded; empty if it has none."""
+
+    provider: str
+    model: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
 
 
-class StreamOptions(msgspec.Struct, frozen=True):
-    include_usage: bool | None = None
+def inline(kind: MediaKind, media_type: str, base64: str) -> Media:
+    """Raises `ValueError` if it is not base64, or empty."""
+    data = binascii.a2b_base64(base64, strict_mode=True)
+    if not data:
+        raise ValueError
+    return Media(kind, f"{media_type}, {len(data)} bytes")
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that can be answered; `read` is the only place that makes one."""
-
-    model: str = ""
-    messages: list[msgspec.Raw] = []  # only the last is read: a prompt may be megabytes
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Tokens | None = None
-    max_completion_tokens: Tokens | None = None
-    tools: list[Tool] | None = None
-    tool_choice: str | Tool | None = None
-    response_format: ResponseFormat | None = None
-
-    @property
-    def tokens_max(self) -> int | None:
-        return self.max_completion_tokens or self.max_tokens
-
-    @property
-    def wants_usage(self) -> bool:
-        return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-    def prompt_bytes(self) -> int:
-        return sum(len(bytes(message)) for message in self.messages)
-
-    def last_message(self) -> Message:
-        return _decode(bytes(self.messages[-1]), Message)
-
-    def called_function(self) -> Function | None:
-        """The function that an obliging model would call: the one that was named, else the first.
-
-        Raises `ApiError` if the named one is not among the tools.
-        """
-        functions = [tool.function for tool in self.tools or [] if tool.function]
-        if isinstance(self.tool_choice, Tool) and (wanted := self.tool_choice.function):
-            functions = [one for one in functions if one.name == wanted.name]
-            if not functions:
-                raise ApiError(
-                    400, f"Tool choice '{wanted.name}' not found in 'tools'.", param="tool_choice"
-                )
-        return functions[0] if functions and self.tool_choice != "none" else None
+def linked(kind: MediaKind, url: str) -> Media:
+    return Media(kind, url[:URL_CHARS_MAX])
 
 
-def read(body: bytes) -> Question:
-    """Read one payload; raises `ApiError` (400) for what OpenAI would refuse as well."""
-    question = _decode(body, Question)
-    if not question.model:
-        raise ApiError(400, "you must provide a model parameter", param="model")
-    if not question.messages:
-        raise ApiError(
-            400,
-            "Missing required parameter: 'messages'.",
-            param="messages",
-            code="missing_required_parameter",
-        )
-    if question.stream_options and not question.stream:
-        raise ApiError(
-            400,
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-            param="stream_options",
-        )
-    return question
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise ApiError(400, str(error), code="invalid_type") from None
-    except (ValueError, RecursionError):
-        raise ApiError(400, "We could not parse the JSON body of your request.") from None
+def data_url(kind: MediaKind, url: str) -> Media:
+    """Raises `ValueError` for a `data:` URL that is not `data:TYPE;base64,…`."""
+    head, comma, data = url.partition(",")
+    media_type, base64, _ = head.removeprefix("data:").partition(";base64")
+    if not (comma and base64 and media_type):
+        raise ValueError
+    return inline(kind, media_type, data)

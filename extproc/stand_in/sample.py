@@ -112,9 +112,9 @@ def _option(options: list[Schema], depth: int) -> Schema:
 def _type(schema: Schema) -> str:
     match schema.get("type"):
         case str(name):
-            return name
+            return name.lower()  # Gemini writes them in capitals
         case [*names]:
-            return next((str(name) for name in names if name != "null"), "null")
+            return next((str(name).lower() for name in names if name != "null"), "null")
         case _ if "items" in schema:
             return "array"
         case _:

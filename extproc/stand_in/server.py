@@ -8,27 +8,35 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy
 
-from extproc.stand_in import question
-from extproc.stand_in.answers import Answer, Bill, completion, compose, events
-from extproc.stand_in.delivery import hold_up, send
+from extproc.stand_in.answer import Answer, Bill, compose
+from extproc.stand_in.delivery import broken, hold_up, send
+from extproc.stand_in.dialect import Dialect, Manners
+from extproc.stand_in.endpoints import ENDPOINTS, manners_at
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.faults import Fault, FaultBook, Hit
+from extproc.stand_in.limiter import Spelling
+from extproc.stand_in.question import Asked
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 STOP_WAIT_S = 0.4
 """How long open requests may finish on a stop; aiohttp allows as long again to cancel them."""
 
+_REQUEST_ID: ContextVar[str] = ContextVar("request id")
+"""Of 32 hexadecimal digits; each request has a task of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One chat request as it arrived, for a test to look at. `path` has the query, if any."""
+    """One request to a model as it arrived, for a test to look at. `path` has the query, if any."""
 
     provider: str
     method: str
@@ -42,12 +50,13 @@ class Seen:
 def build_app(
     *, observe: Callable[[Seen], None] | None = None, require_key: bool = False
 ) -> web.Application:
-    """The application; `observe` is called once for each chat request, when its body is read."""
+    """The application; `observe` is called once for each request to a model, its body read."""
     providers = _Providers(observe, require_key=require_key)
-    app = web.Application(middlewares=[_as_openai], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[_with_errors], client_max_size=BODY_BYTES_MAX)
     provider = "/{provider:[A-Za-z0-9._-]+}"
     app.router.add_get("/healthz", _healthz)
-    app.router.add_post(provider + "/v1/chat/completions", providers.chat)
+    for path, dialect in ENDPOINTS.items():
+        app.router.add_post(provider + path, providers.answering(dialect))
     app.router.add_put(provider + "/fault", providers.put_fault)
     app.router.add_get(provider + "/fault", providers.get_fault)
     app.router.add_delete(provider + "/fault", providers.delete_fault)
@@ -83,26 +92,39 @@ class _Providers:
         self._require_key = require_key
         self._faults = FaultBook()
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
-        provider = request.match_info["provider"]
+    def answering(self, dialect: Dialect) -> Handler:
+        async def answered(request: web.Request) -> web.StreamResponse:
+            return await self._answer(request, dialect)
+
+        return answered
+
+    async def _answer(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+        provider, manners = request.match_info["provider"], dialect.manners
         body = await request.read()
         if self._observe:
             self._observe(_seen(request, body))
         if self._require_key:
-            _check_key(request)
-        asked = question.read(body)
-        hit = self._faults.take(provider, asked.model)
-        await hold_up(request, hit.fault)
+            manners.check_key(request.headers)
+        model = request.match_info.get("model", "")
+        question, writer = dialect.read(
+            Asked(provider, model, request.query, request.headers, body)
+        )
+        hit = self._faults.take(provider, question.model)
+        await hold_up(request, hit.fault, says_retry_after=manners.says_retry_after)
         now_s = time.time()
         bill = Bill(hit.fault.cached_tokens, hit.fault.reasoning_tokens)
-        answer = compose(asked, provider, bill, answer_id=_new_id(), now_s=int(now_s))
-        headers = _admit(hit, provider, answer, now_s)
-        if asked.stream:
-            headers["content-type"] = "text/event-stream; charset=utf-8"
+        answer = compose(question, provider, bill, answer_id=_new_id(), now_s=int(now_s))
+        headers = manners.request_headers(_REQUEST_ID.get())
+        headers |= _admit(hit, _spelling(provider, manners), answer, now_s)
+        if question.stream:
+            headers["content-type"] = writer.stream_type
             headers["cache-control"] = "no-cache"
-            chunks = list(events(answer, with_usage=asked.wants_usage))
+            told = ApiError(500, "The stand-in was told to fail midway.")
+            chunks = broken(
+                list(writer.stream(answer)), partial(writer.error_event, told), hit.fault
+            )
             return await send(request, chunks, headers, hit.fault)
-        payload = completion(answer)
+        payload = writer.whole(answer)
         headers["content-type"] = "application/json"
         if not hit.fault.breaks_midway:
             return web.Response(body=payload, headers=headers)
@@ -134,8 +156,9 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _as_openai(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error, aiohttp's own too, in OpenAI's shape."""
+async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error, aiohttp's own too, in the shape of the dialect that is spoken at this path."""
+    _REQUEST_ID.set(_new_id())
     try:
         return await handler(request)
     except ApiError as refused:
@@ -151,40 +174,43 @@ async def _as_openai(request: web.Request, handler: Handler) -> web.StreamRespon
         )
     except web.HTTPRequestEntityTooLarge:
         error = ApiError(413, f"The body is larger than {BODY_BYTES_MAX} bytes.")
-    return web.json_response(error.body(), status=error.status, headers=error.headers)
+    manners, request_id = manners_at(request.path, request.query), _REQUEST_ID.get()
+    headers = manners.request_headers(request_id) | manners.error_headers(error) | error.headers
+    return web.Response(
+        body=manners.error(error, request_id),
+        status=error.status,
+        headers=headers,
+        content_type="application/json",
+    )
 
 
-def _check_key(request: web.Request) -> None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise ApiError(
-            401,
-            "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY'.",
-            code="invalid_api_key",
-        )
+def _spelling(provider: str, manners: Manners) -> Spelling:
+    """Anthropic says it in its own words in OpenAI's dialect too."""
+    return "anthropic" if provider == "anthropic" else manners.limits
 
 
-def _admit(hit: Hit, provider: str, answer: Answer, now_s: float) -> dict[str, str]:
+def _admit(hit: Hit, spelling: Spelling, answer: Answer, now_s: float) -> dict[str, str]:
     """The headers of an admitted request's answer; raises `ApiError` (429) for the others."""
     if hit.limiter is None:
         return dict(hit.fault.headers)
     admitted = hit.limiter.admit(answer.total_tokens, now_s)
-    headers = hit.limiter.headers(provider, now_s)
-    if not admitted:
-        headers["retry-after"] = str(hit.limiter.retry_after_s(now_s))
+    headers = hit.limiter.headers(spelling, now_s)
+    wait_s = hit.limiter.retry_after_s(now_s)
+    if not admitted and spelling:
+        headers["retry-after"] = str(wait_s)
     headers |= hit.fault.headers
     if not admitted:
         raise ApiError(
             429,
             f"Rate limit reached for {answer.model}. Requested {answer.total_tokens} tokens.",
-            code="rate_limit_exceeded",
             headers=headers,
+            wait_s=wait_s,
         )
     return headers
 
 
 def _new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return uuid.uuid4().hex
 
 
 def _seen(request: web.Request, body: bytes) -> Seen:
