@@ -14,5 +14,6 @@ class Feature(StrEnum):
     AUDIO = "audio"
     DOCUMENTS = "documents"
     REASONING = "reasoning"
+    EMBEDDINGS = "embeddings"
 
     __hash__ = str.__hash__  # Enum's own is Python, and every look-up of a request calls it

@@ -14,12 +14,22 @@ from typing import Final
 
 from extproc.feature import Feature
 from extproc.text.classifier import Classifier
-from extproc.vocabulary import APP_HEADER, ModelName, Provider, ProviderName, Target, TargetId
+from extproc.vocabulary import (
+    APP_HEADER,
+    ModelName,
+    Provider,
+    ProviderName,
+    Surface,
+    Target,
+    TargetId,
+)
 
 # What the router's answer and Envoy's configuration must agree on (docs/data-plane.md).
 GUARD_PREFIX: Final = "guard:"
 CHAIN_NAMESPACE: Final = "llm.chain"
 PLAN_NAMESPACE: Final = "llm.plan"
+BODIES_NAMESPACE: Final = "llm.bodies"
+ANSWER_NAMESPACE: Final = "llm.answer"
 
 BODY_BYTES_CEILING: Final = 256 * 1024 * 1024
 """No config may let a body be larger."""
@@ -115,6 +125,9 @@ class HealthCheck:
 LOG_TO_STDOUT: Final = "stdout"
 LOG_NOWHERE: Final = "none"
 
+GRPCIO: Final = "grpcio"
+LEAN: Final = "lean"
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionLogSettings:
@@ -160,7 +173,8 @@ class Snapshot:
     `config` is `sha256:` and the digest of the text it came from. `models` maps every name that a
     client may ask for (aliases included) to the model's targets, in order of preference; `offered`
     lists the names to show. `guards` names the cluster of each run of targets that Envoy holds a
-    guard for, at most `guard_depth` long (docs/adr/0002-guards.md).
+    guard for, at most `guard_depth` long (docs/adr/0002-guards.md). `translated` are the APIs of
+    clients that some provider does not speak itself.
     """
 
     config: str
@@ -171,15 +185,18 @@ class Snapshot:
     routes: tuple[Route, ...]
     guards: Mapping[tuple[TargetId, ...], str]
     guard_depth: int
+    translated: frozenset[Surface] = frozenset()
     max_attempts: int = 3
     first_byte_timeout_s: float = 30.0
     body_bytes_max: int = 32 * 1024 * 1024
     honour_requested_model: bool = True
     allow_unknown_capability: bool = False
+    strip_bound_history: bool = False
     allowed_overrides: frozenset[str] = frozenset({"task"})
     decision_timeout_s: float = 2.0
     drain_delay_s: float = 0.0
     drain_timeout_s: float = 30.0
+    transport: str = GRPCIO
     health_check: HealthCheck = HealthCheck()
     passthrough: Passthrough | None = None
     apps: Apps = Apps()

@@ -11,6 +11,7 @@ Beside these stands the name that the routing config gives a model, `ModelName`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -75,14 +76,38 @@ class Api(StrEnum):
     AZURE = "azure"
 
 
+class Surface(StrEnum):
+    """An API as clients speak it; the request's path says which."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    COUNT_TOKENS = "count_tokens"
+
+    __hash__ = str.__hash__  # looked up on every request
+
+
+SIGNING_KEY: Final = re.compile(r"(A[A-Za-z0-9]{15,127}):([A-Za-z0-9/+=]+)(?::([A-Za-z0-9/+=]+))?")
+"""A key to sign with: `ACCESS_KEY_ID:SECRET`, or `ACCESS_KEY_ID:SECRET:SESSION_TOKEN`.
+
+No bearer key of AWS has a colon in it, and an access key id is as in the IAM API's `AccessKey`:
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """Where a provider is and how it is spoken to; no secret in it.
 
     `base_path` is the path of the base URL without a trailing slash (`/v1`). `credential_header`
-    is lower case and `credential_prefix` is written before the key (`"Bearer "`). `has_credential`
-    says whether a key is known, never which. `output_limit_field` is what an OpenAI-compatible
-    provider calls the most tokens it may answer with.
+    is lower case and `credential_prefix` is written before the key (`"Bearer "`); where the header
+    is empty, requests are signed with the key, which is a `SIGNING_KEY`, and it is never sent.
+    `has_credential` says whether a key is known, never which. `endpoints` are the APIs of clients
+    that it speaks itself, and where below `base_path`, with `{model}` for the upstream model's
+    name; to the others a request is translated into `api`, whose own headers are `api_headers`.
+    `output_limit_field` is what an OpenAI-compatible provider calls the most tokens it may answer
+    with.
     """
 
     name: ProviderName
@@ -97,6 +122,8 @@ class Provider:
     first_byte_timeout_s: float | None = None
     region: str | None = None
     api: Api = Api.OPENAI
+    endpoints: Mapping[Surface, str] = field(default_factory=dict)
+    api_headers: Mapping[str, str] = field(default_factory=dict)
     output_limit_field: str = "max_tokens"
 
 
@@ -207,6 +234,14 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What binds a conversation to the provider it began at, and whether that may be left out."""
+
+    bound_by: tuple[str, ...]
+    stripped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where one request goes, and why; or, with a `refusal`, why it goes nowhere.
 
@@ -229,6 +264,7 @@ class Decision:
     why: str = ""
     refusal: Refusal | None = None
     choice: Choice | None = None
+    history: History | None = None
 
     @property
     def rejected(self) -> tuple[Rejection, ...]:

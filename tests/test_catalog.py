@@ -19,8 +19,8 @@ from extproc.feature import Feature
 from extproc.text.tokens import Family
 
 KEYS: Final = {
-    *("aliases", "family", "targets", "contextWindow", "capabilities", "quality"),
-    *("source", "date", "qualitySource", "qualityDate"),
+    *("aliases", "family", "targets", "contextWindow", "maxOutputTokens", "capabilities"),
+    *("quality", "source", "date", "qualitySource", "qualityDate"),
 }
 TASKS: Final = {
     *("default", "code-generation", "code-review", "reasoning", "summarization", "translation"),
@@ -141,7 +141,9 @@ def test_a_place_has_a_price(name: str, provider: str, upstream: str) -> None:
         assert model is None, f"{name}: there is a price by now"
     else:
         assert model is not None
-        assert any(period.price.output.base > 0 for period in price_list(model))
+        only_embeds = MODELS[name].get("capabilities", {}).get("embeddings", False)
+        prices = [period.price for period in price_list(model)]
+        assert any((price.input if only_embeds else price.output).base > 0 for price in prices)
 
 
 @each_model
@@ -154,6 +156,27 @@ def test_the_context_window_is_known_and_written_in_one_place_only(name: str) ->
         assert isinstance(written, int)
         assert written > 0
         assert written != min(windows, default=None), "genai-prices has it: leave it out"
+
+
+@each_model
+def test_every_claude_says_how_much_it_can_answer_and_no_answer_overfills_the_window(
+    name: str,
+) -> None:
+    """Anthropic's API wants a limit in every request; what a client leaves open is filled in."""
+    limit = MODELS[name].get("maxOutputTokens")
+    if any(target["provider"] == "anthropic" for target in MODELS[name]["targets"]):
+        assert limit
+    if limit is not None:
+        window = MODELS[name].get("contextWindow") or min(listed_windows(name))
+        assert isinstance(limit, int)
+        assert 0 < limit <= window
+
+
+@each_model
+def test_a_model_that_embeds_is_known_to_do_nothing_else(name: str) -> None:
+    capabilities = MODELS[name].get("capabilities", {})
+    if capabilities.get("embeddings"):
+        assert capabilities == {feature.value: feature.value == "embeddings" for feature in Feature}
 
 
 @pytest.mark.parametrize(("name", "upstream"), SEED.items())

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from extproc.command_line.loading import load
-from extproc.config import ConfigError, compile_config, read_config
+from extproc.config import Compiled, ConfigError, compile_config, read_config
 from extproc.config.catalog import aliases, catalog
 from extproc.config.file import ConfigFile, Section
 from extproc.config.guards import GUARDS_MAX
-from extproc.config.presets import PRESETS
+from extproc.config.presets import APIS, PRESETS
 from extproc.config.reading import CONFIG_BYTES_MAX, _sections
 from extproc.feature import Feature
 from extproc.price import Price, PricePeriod, Rate
@@ -40,16 +40,19 @@ from extproc.snapshot import (
 )
 from extproc.text.tokens import Family
 from extproc.vocabulary import (
+    Api,
     Limits,
     Model,
     ModelName,
     Provider,
     ProviderName,
+    Surface,
     Target,
     TargetId,
 )
 
 CANARY = "canary-8d2f"
+OPENAI_ENDS = {Surface.CHAT: "/chat/completions", Surface.EMBEDDINGS: "/embeddings"}
 BAD_CONFIGS = sorted(Path(__file__).with_name("bad_configs").glob("*.yaml"))
 
 
@@ -277,6 +280,7 @@ firstByteTimeout: 1500ms
 bodyBytesMax: 2MiB
 requestedModel: ignore
 unknownCapability: allow
+boundHistory: strip
 healthCheck: {enabled: false, interval: 1m, errorRateThreshold: 0.5}
 server: {decisionTimeout: 500ms, drainTimeout: 2.5s, passthrough: "http://127.0.0.1:8080/app/"}
 providers: {home: {baseUrl: "http://[::1]/v1/", apiKey: k, firstByteTimeout: 5}}
@@ -293,7 +297,7 @@ def test_snake_case_says_the_same_as_camel_case() -> None:
     for camel in (
         *("maxAttempts", "firstByteTimeout", "bodyBytesMax", "requestedModel", "healthCheck"),
         *("unknownCapability", "errorRateThreshold", "decisionTimeout", "drainTimeout", "baseUrl"),
-        *("apiKey", "upstreamModel", "contextWindow", "taskType", "inputTokens"),
+        *("apiKey", "upstreamModel", "contextWindow", "taskType", "inputTokens", "boundHistory"),
     ):
         assert camel in text
         snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in camel)
@@ -305,9 +309,10 @@ EVERY_KEY = """
 providers:
   home:
     preset: vllm
-    baseUrl: http://127.0.0.1:8000/v1
+    baseUrl: http://127.0.0.1:8000/mine
     apiKey: k
-    api: openai
+    api: azure
+    apiVersion: 2024-06-01-preview
     region: eu
     headers: { x-team: a }
     firstByteTimeout: 2s
@@ -315,9 +320,10 @@ models:
   mine:
     targets: [{ provider: home, upstreamModel: x, weight: 2 }]
     contextWindow: 9000
+    maxOutputTokens: 900
     family: llama
     capabilities:
-      { vision: true, tools: true, structuredOutput: true, audio: false, documents: false, reasoning: true }
+      { vision: true, tools: true, structuredOutput: true, audio: false, documents: false, reasoning: true, embeddings: false }
     quality: { default: 0.5, code-review: 0.4 }
     price:
       { inputPerMTok: 1, outputPerMTok: 2, cachedInputPerMTok: 3, cacheWritePerMTok: 4, reasoningPerMTok: 5 }
@@ -352,6 +358,7 @@ requestedModel: ignore
 unknownCapability: allow
 overrides: { allow: [avoid] }
 apps: { from: apiKey, allow: { a: [mine] } }
+boundHistory: strip
 decisionLog: { path: /var/log/decisions.jsonl, maxBytes: 1MiB, keep: 2 }
 telemetry:
   baselineModel: mine
@@ -361,7 +368,7 @@ telemetry:
     interval: 5s
     metrics: false
     traces: true
-server: { decisionTimeout: 1, drainDelay: 3, drainTimeout: 2, passthrough: "http://127.0.0.1:8080" }
+server: { decisionTimeout: 1, drainDelay: 3, drainTimeout: 2, transport: lean, passthrough: "http://127.0.0.1:8080" }
 """  # noqa: E501  as one would write it
 
 
@@ -403,10 +410,16 @@ def test_every_key_reaches_what_runs() -> None:
     snapshot = snapshot_of(EVERY_KEY)
     (target,) = snapshot.targets.values()
     assert target.provider == Provider(
-        *(ProviderName("home"), "127.0.0.1", 8000, False, "/v1", "authorization", "Bearer ", True),
+        *(ProviderName("home"), "127.0.0.1", 8000, False, "/mine", "api-key", "", True),
         headers={"x-team": "a"},
         first_byte_timeout_s=2,
         region="eu",
+        api=Api.AZURE,
+        endpoints={
+            surface: f"/openai/deployments/{{model}}{end}?api-version=2024-06-01-preview"
+            for surface, end in OPENAI_ENDS.items()
+        },
+        output_limit_field="max_completion_tokens",
     )
     assert (target.upstream_model, target.weight, target.limits) == ("x", 2, Limits(6, 7))
     rates = Price(Rate(1), Rate(2), Rate(3), Rate(4), Rate(5))
@@ -414,9 +427,11 @@ def test_every_key_reaches_what_runs() -> None:
     assert target.model == Model(
         ModelName("mine"),
         9000,
-        {feature: feature not in {Feature.AUDIO, Feature.DOCUMENTS} for feature in Feature},
+        dict.fromkeys(Feature, True)
+        | dict.fromkeys([Feature.AUDIO, Feature.DOCUMENTS, Feature.EMBEDDINGS], False),
         Family.LLAMA,
         {"default": 0.5, "code-review": 0.4},
+        output_tokens_max=900,
     )
     route, default = snapshot.routes
     assert route == Route(
@@ -446,6 +461,7 @@ def test_every_key_reaches_what_runs() -> None:
     assert (snapshot.max_attempts, snapshot.body_bytes_max) == (2, 1024 * 1024)
     assert (snapshot.first_byte_timeout_s, snapshot.decision_timeout_s) == (3, 1)
     assert snapshot.drain_timeout_s == 2
+    assert snapshot.transport == "lean"
     assert not snapshot.honour_requested_model
     assert snapshot.allow_unknown_capability
     assert snapshot.passthrough == Passthrough("127.0.0.1", 8080, tls=False, base_path="")
@@ -632,7 +648,8 @@ def test_each_preset_compiles_with_its_url_or_the_example_of_one(name: str) -> N
     text = f"providers: {{mine: {{preset: {name}, baseUrl: '{url}'}}}}\n"
     text += "models: {m: {targets: [{provider: mine}], contextWindow: 9}}" + CATCH_ALL
     provider = snapshot_of(text).providers[ProviderName("mine")]
-    assert provider.credential_header == preset.credential_header
+    assert provider.api is preset.api
+    assert provider.credential_header == APIS[preset.api].credential_header
     assert url.endswith(provider.base_path)
 
 
@@ -748,6 +765,89 @@ def test_a_key_is_the_one_given_else_that_of_the_presets_variables(
     section: str, env: dict[str, str], key: str | None, missing: str | None
 ) -> None:
     assert openai_keys(section, env) == (key, missing)
+
+
+ID, SECRET, TOKEN = "AKIDEXAMPLE00001", "c2Vj/cmV0+x", "dG9r/ZW4+x=="
+AWS = {"AWS_ACCESS_KEY_ID": ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+BEARER = "ABSKQmVkcm9ja0FQSUtleS0xMjM="
+EITHER = "AWS_BEARER_TOKEN_BEDROCK or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+AT_BEDROCK = "baseUrl: 'https://bedrock-runtime.eu-west-1.amazonaws.com'"
+
+
+def bedrock(section: str, env: Mapping[str, str]) -> Compiled:
+    where = f"providers: {{bedrock: {{{AT_BEDROCK}, {section}}}}}\n"
+    model = "models: {m: {targets: [{provider: bedrock}], contextWindow: 9}}\n"
+    return compiled(where + model + "routes: [{match: {default: true}, model: m}]", env)
+
+
+@pytest.mark.parametrize(
+    ("section", "env", "key", "signs"),
+    [
+        ("", {"AWS_BEARER_TOKEN_BEDROCK": BEARER}, BEARER, False),
+        ("", {"AWS_BEARER_TOKEN_BEDROCK": BEARER, **AWS}, BEARER, False),
+        ("", {"AWS_BEARER_TOKEN_BEDROCK": "", **AWS}, f"{ID}:{SECRET}", True),
+        ("", AWS, f"{ID}:{SECRET}", True),
+        ("", {**AWS, "AWS_SESSION_TOKEN": TOKEN}, f"{ID}:{SECRET}:{TOKEN}", True),
+        (f"apiKey: '{ID}:{SECRET}'", {}, f"{ID}:{SECRET}", True),
+        (f"apiKey: '{ID}:{SECRET}:{TOKEN}'", {}, f"{ID}:{SECRET}:{TOKEN}", True),
+        ("apiKey: '${A}:${B}'", {"A": ID, "B": SECRET}, f"{ID}:{SECRET}", True),
+        (f"apiKey: '{BEARER}'", AWS, BEARER, False),
+        (f"apiKey: '{ID}'", {}, ID, False),
+        (f"apiKey: 'B{ID}:{SECRET}'", {}, f"B{ID}:{SECRET}", False),
+        (f"apiKey: 'bedrock-{ID}:{SECRET}'", {}, f"bedrock-{ID}:{SECRET}", False),
+        (f"apiKey: '{ID[:15]}:{SECRET}'", {}, f"{ID[:15]}:{SECRET}", False),
+        (f"apiKey: '{ID}:{SECRET}:'", {}, f"{ID}:{SECRET}:", False),
+        (f"apiKey: '{ID}:{SECRET}', api: openai", {}, f"{ID}:{SECRET}", False),
+    ],
+)
+def test_bedrock_takes_a_bearer_key_or_signs_with_a_key_of_that_form(
+    section: str,
+    env: Mapping[str, str],
+    key: str,
+    signs: bool,  # noqa: FBT001
+) -> None:
+    found = bedrock(section, env)
+    (provider,) = found.snapshot.providers.values()
+    assert found.keys == {provider.name: key}
+    assert found.missing_keys == {}
+    assert provider.has_credential
+    credential = (provider.credential_header, provider.credential_prefix)
+    assert credential == (("", "") if signs else ("authorization", "Bearer "))
+
+
+@pytest.mark.parametrize(
+    ("section", "env", "missing"),
+    [
+        ("", {}, EITHER),
+        ("", {"AWS_ACCESS_KEY_ID": ID}, EITHER),
+        ("", {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}, EITHER),
+        ("apiKey: '${MINE}'", AWS, "the variable in apiKey"),
+        ("api: openai", AWS, "AWS_BEARER_TOKEN_BEDROCK"),
+    ],
+)
+def test_a_bedrock_without_a_key_says_which_it_could_have(
+    section: str, env: Mapping[str, str], missing: str
+) -> None:
+    found = bedrock(section, env)
+    assert found.missing_keys == {"bedrock": missing}
+    assert not found.keys
+    (provider,) = found.snapshot.providers.values()
+    assert (provider.has_credential, provider.credential_header) == (False, "authorization")
+
+
+def test_a_key_of_awss_variables_that_can_not_be_one_is_a_mistake_told_without_it() -> None:
+    with pytest.raises(ConfigError) as raised:
+        bedrock("", {**AWS, "AWS_SECRET_ACCESS_KEY": f"{CANARY}\n"})
+    assert str(raised.value) == (
+        "providers.bedrock.apiKey: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN"
+        " can't be a key of AWS; check them for stray characters"
+    )
+
+
+def test_only_bedrock_signs() -> None:
+    found = compiled(f"providers: {{openai: {{apiKey: '{ID}:{SECRET}'}}}}" + CATCH_ALL, AWS)
+    provider = found.snapshot.providers[ProviderName("openai")]
+    assert provider.credential_header == "authorization"
 
 
 def test_a_provider_without_a_preset_needs_no_key() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from typing import Final
 
 from extproc.command_line.loading import compiled
 from extproc.config import Compiled
-from extproc.vocabulary import ProviderName
+from extproc.config.presets import APIS, AZURE_V1
+from extproc.vocabulary import Api, Provider, ProviderName, Surface
+
+_UNVERSIONED: Final = {Api.OPENAI: "v1", Api.AZURE: "", Api.BEDROCK: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,11 @@ class StandIns:
         names = self._among(as_written)
         if not names:
             return as_written, ()
-        return compiled(text, {name: f"{self.url}/{name}/v1" for name in names}), names
+        providers = as_written.snapshot.providers
+        places: dict[str, str] = {
+            name: f"{self.url}/{name}{_base_path(providers[name])}" for name in names
+        }
+        return compiled(text, places), names
 
     def _among(self, config: Compiled) -> tuple[ProviderName, ...]:
         providers = config.snapshot.providers
@@ -35,6 +43,13 @@ class StandIns:
                 return tuple(name for name in config.missing_keys if providers[name].tls)
             case _:
                 return ()
+
+
+def _base_path(provider: Provider) -> str:
+    """Where a stand-in has the API of `provider`."""
+    if provider.api is Api.AZURE and Surface.RESPONSES in provider.endpoints:
+        return AZURE_V1
+    return f"/{APIS[provider.api].version or _UNVERSIONED[provider.api]}".rstrip("/")
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from extproc.config.routes import check_reachable, route_of
 from extproc.config.run import MODEL_NAME, MODEL_NAME_REMEDY, NAME, Compilation, Fact
 from extproc.policy.overrides import PREFIX
 from extproc.snapshot import Apps, HealthCheck, Passthrough, Route, Snapshot, guard_name
-from extproc.vocabulary import APP_HEADER, ModelName, ProviderName
+from extproc.vocabulary import APP_HEADER, ModelName, ProviderName, Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,22 @@ def compile_config(
         routes=routes,
         guards=MappingProxyType(guards),
         guard_depth=depth,
+        translated=frozenset(
+            surface
+            for surface in Surface
+            if any(surface not in target.provider.endpoints for target in targets.values())
+        ),
         max_attempts=file.max_attempts,
         first_byte_timeout_s=file.first_byte_timeout,
         body_bytes_max=file.body_bytes_max,
         honour_requested_model=file.requested_model == "honour",
         allow_unknown_capability=file.unknown_capability == "allow",
+        strip_bound_history=file.bound_history == "strip",
         allowed_overrides=frozenset(file.overrides.allow),
         decision_timeout_s=file.server.decision_timeout,
         drain_delay_s=file.server.drain_delay or 0.0,
         drain_timeout_s=file.server.drain_timeout,
+        transport=file.server.transport,
         health_check=HealthCheck(
             enabled=file.health_check.enabled,
             interval_s=file.health_check.interval,

@@ -22,6 +22,7 @@ from pydantic.alias_generators import to_camel
 from extproc.feature import Feature
 from extproc.snapshot import BODY_BYTES_CEILING
 from extproc.text.tokens import Family
+from extproc.vocabulary import Api
 
 _DURATION_UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE_UNITS_BYTES: Final = {
@@ -154,8 +155,11 @@ class ProviderSection(Section):
     api_key: SecretStr | None = Field(
         None, description="The key; write `${NAME}` to take it from the environment."
     )
-    api: Literal["openai"] | None = Field(
-        None, description="The dialect it speaks; `openai` is the one spoken so far."
+    api: Api | None = Field(
+        None, description="The dialect it speaks; a preset sets it, and without one it is `openai`."
+    )
+    api_version: Text | None = Field(
+        None, description="Azure's `api-version`, where the deployment stands in the path."
     )
     region: Text | None = Field(None, description="Where the provider runs, in your own words.")
     headers: dict[Text, str] = Field(
@@ -202,6 +206,9 @@ class ModelSection(Section):
         None, description="The places that run it, in order of preference."
     )
     context_window: int | None = Field(None, gt=0, description="Tokens, input and output.")
+    max_output_tokens: int | None = Field(
+        None, gt=0, description="Tokens of one answer; some APIs want a limit in every request."
+    )
     capabilities: Capabilities = Field(
         default_factory=dict, description="What it can do; what is absent is unknown."
     )
@@ -382,6 +389,9 @@ class ServerSection(Section):
     drain_timeout: DurationS = Field(
         30.0, description="How long open requests may take to finish on shutdown."
     )
+    transport: Literal["lean", "grpcio"] = Field(
+        "grpcio", description="What carries gRPC from Envoy; taken at the start only."
+    )
     passthrough: Text | None = Field(
         None, description="Base URL for every path that is not an LLM's; 404 if absent."
     )
@@ -415,6 +425,11 @@ class ConfigFile(Section):
     )
     unknown_capability: Literal["allow", "deny"] = Field(
         "deny", description="Whether a model may be used for what it is not known to do."
+    )
+    bound_history: Literal["pin", "strip"] = Field(
+        "pin",
+        description="What becomes of earlier thinking that only the provider which it came from "
+        "can read: the request goes there, or it is left out elsewhere.",
     )
     overrides: OverridesSection = Field(
         default_factory=OverridesSection, description="What clients may ask for in headers."

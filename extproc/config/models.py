@@ -101,6 +101,11 @@ def _model(
         window = min((w.context_window for w in windows if w and w.context_window), default=None)
         source = SOURCE
     run.facts.append(Fact(name, f"contextWindow {window or 'unknown'}", source))
+    output_max, source = section.max_output_tokens, _FILE
+    if output_max is None and entry and entry.max_output_tokens:
+        output_max, source = entry.max_output_tokens, noted
+    if output_max is not None:
+        run.facts.append(Fact(name, f"maxOutputTokens {output_max}", source))
     for what, own, known in (
         ("capabilities", section.capabilities, entry.capabilities if entry else {}),
         ("quality", section.quality, entry.quality if entry else {}),
@@ -119,6 +124,7 @@ def _model(
         ),
         family=section.family or (entry.family if entry else None) or Family.DEFAULT,
         quality=MappingProxyType({**(entry.quality if entry else {}), **section.quality}),
+        output_tokens_max=output_max,
     )
 
 

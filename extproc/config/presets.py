@@ -1,61 +1,149 @@
-"""Providers as facts: where each one's OpenAI chat dialect is, and how it takes its key.
+"""Providers as facts: where each one is, which API it speaks, and how it takes its key.
 
-Every base URL is the one its provider documents for OpenAI-compatible clients.
+Every base URL is the one its provider documents for clients of that API.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
+
+from extproc.vocabulary import Api, Surface
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFacts:
+    """What all providers of one API have in common.
+
+    `endpoints` are as in `Provider`. `version` is the last part of a base URL's path, added where
+    it lacks: SDKs of some providers take a base URL without. `headers` go with what we write.
+    `signs` says that a key may be one to sign with too, which no header takes then.
+    """
+
+    endpoints: Mapping[Surface, str] = field(default_factory=dict)
+    credential_header: str = "authorization"
+    credential_prefix: str = "Bearer "
+    version: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    signs: bool = False
+
+
+_CHAT_AND_EMBEDDINGS: Final = {
+    Surface.CHAT: "/chat/completions",
+    Surface.EMBEDDINGS: "/embeddings",
+}
+RESPONSES_ENDPOINT: Final = "/responses"
+
+APIS: Final[Mapping[Api, ApiFacts]] = MappingProxyType(
+    {
+        Api.OPENAI: ApiFacts(_CHAT_AND_EMBEDDINGS),
+        # docs: "Azure OpenAI REST API reference", data plane: the deployment stands in the path.
+        Api.AZURE: ApiFacts(
+            {
+                Surface.CHAT: "/openai/deployments/{model}/chat/completions?api-version={version}",
+                Surface.EMBEDDINGS: "/openai/deployments/{model}/embeddings?api-version={version}",
+            },
+            credential_header="api-key",
+            credential_prefix="",
+        ),
+        Api.ANTHROPIC: ApiFacts(
+            {
+                Surface.MESSAGES: "/messages",
+                Surface.COUNT_TOKENS: "/messages/count_tokens",
+            },
+            credential_header="x-api-key",
+            credential_prefix="",
+            version="v1",
+            headers={"anthropic-version": "2023-06-01"},
+        ),
+        Api.GEMINI: ApiFacts(
+            credential_header="x-goog-api-key", credential_prefix="", version="v1beta"
+        ),
+        # docs: "Amazon Bedrock API keys", a bearer token; everything older signs (SigV4).
+        Api.BEDROCK: ApiFacts(signs=True),
+    }
+)
+
+AZURE_VERSION: Final = "2024-10-21"
+"""The latest `api-version` of Azure's data plane that is generally available."""
+
+AZURE_V1: Final = "/openai/v1"
+"""Where Azure's newer API is, which is as OpenAI's own: no deployment or version in the path."""
+
+AZURE_V1_END: Final = "/v1"
+"""What tells its base URL from the older one's, wherever a gateway puts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
     """`key_names` are environment variables, the first that is set wins; none: no key is needed.
 
+    `signing_key_names` are those of the parts of a key to sign with, id, secret and, if it is set,
+    session token. They are read where none of `key_names` is set and the API signs.
+
     `base_url` is None where it differs from customer to customer. `key_required` is False where a
-    provider runs with or without a key.
+    provider runs with or without a key. `responses` says whether an OpenAI-compatible provider has
+    OpenAI's Responses API too, `output_limit_field` is as in `Provider`.
     """
 
     base_url: str | None
     key_names: tuple[str, ...]
+    api: Api = Api.OPENAI
     key_required: bool = True
-    credential_header: str = "authorization"
-    credential_prefix: str = "Bearer "
     base_url_example: str = ""
+    responses: bool = False
+    output_limit_field: str = "max_tokens"
+    signing_key_names: tuple[str, ...] = ()
 
+
+_NEW_LIMIT: Final = "max_completion_tokens"
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
-        "openai": Preset("https://api.openai.com/v1", ("OPENAI_API_KEY",)),
-        # docs: "OpenAI SDK compatibility"; takes its key as a bearer token there.
-        "anthropic": Preset("https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
-        # docs: "OpenAI compatibility" of the Gemini API; both names of the key are in use.
-        "google": Preset(
-            "https://generativelanguage.googleapis.com/v1beta/openai",
-            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        # Its reasoning models refuse `max_tokens`.
+        "openai": Preset(
+            "https://api.openai.com/v1",
+            ("OPENAI_API_KEY",),
+            responses=True,
+            output_limit_field=_NEW_LIMIT,
         ),
-        # The v1 API names the deployment in the body's `model`; keys go into a header of their own.
+        "anthropic": Preset(
+            "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), api=Api.ANTHROPIC
+        ),
+        # Both names of the key are in use.
+        "google": Preset(
+            "https://generativelanguage.googleapis.com/v1beta",
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            api=Api.GEMINI,
+        ),
         "azure": Preset(
             None,
             ("AZURE_OPENAI_API_KEY",),
-            credential_header="api-key",
-            credential_prefix="",
-            base_url_example="https://RESOURCE.openai.azure.com/openai/v1",
+            api=Api.AZURE,
+            base_url_example="https://RESOURCE.openai.azure.com",
+            output_limit_field=_NEW_LIMIT,
         ),
-        # Bedrock's OpenAI-compatible endpoint takes a Bedrock API key, so no request signing.
         "bedrock": Preset(
             None,
             ("AWS_BEARER_TOKEN_BEDROCK",),
-            base_url_example="https://bedrock-runtime.REGION.amazonaws.com/openai/v1",
+            api=Api.BEDROCK,
+            base_url_example="https://bedrock-runtime.REGION.amazonaws.com",
+            signing_key_names=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
         ),
         "mistral": Preset("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
-        "groq": Preset("https://api.groq.com/openai/v1", ("GROQ_API_KEY",)),
+        "groq": Preset(
+            "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), output_limit_field=_NEW_LIMIT
+        ),
         "together": Preset("https://api.together.xyz/v1", ("TOGETHER_API_KEY",)),
         "openrouter": Preset("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
         "ollama": Preset("http://127.0.0.1:11434/v1", (), key_required=False),
-        "vllm": Preset("http://127.0.0.1:8000/v1", ("VLLM_API_KEY",), key_required=False),
+        "vllm": Preset(
+            "http://127.0.0.1:8000/v1",
+            ("VLLM_API_KEY",),
+            key_required=False,
+            output_limit_field=_NEW_LIMIT,
+        ),
     }
 )

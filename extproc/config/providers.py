@@ -7,16 +7,24 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from extproc.config.file import ProviderSection
-from extproc.config.presets import PRESETS, Preset
+from extproc.config.presets import (
+    APIS,
+    AZURE_V1_END,
+    AZURE_VERSION,
+    PRESETS,
+    RESPONSES_ENDPOINT,
+    Preset,
+)
 from extproc.config.problems import Location, nearest
 from extproc.config.run import NAME, Compilation
 from extproc.snapshot import Passthrough
-from extproc.vocabulary import Provider, ProviderName
+from extproc.vocabulary import SIGNING_KEY, Api, Provider, ProviderName, Surface
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION: Final = re.compile(r"v\d+[a-z0-9]*")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 # What the data plane sets for every attempt: a provider's own would be scrubbed from all others.
@@ -67,19 +75,51 @@ def _new_provider(
     where = _base_url(run, name, section, preset, (*location, "baseUrl"))
     if where is None:
         return None
+    api = section.api or preset.api
+    facts = APIS[api]
+    key = _key(run, name, section, preset)
+    signs = facts.signs and key is not None and SIGNING_KEY.fullmatch(key) is not None
+    base_path = _versioned(where.base_path, facts.version)
     return Provider(
         name=name,
         host=where.host,
         port=where.port,
         tls=where.tls,
-        base_path=where.base_path,
-        credential_header=preset.credential_header,
-        credential_prefix=preset.credential_prefix,
-        has_credential=_key(run, name, section, preset) is not None,
+        base_path=base_path,
+        credential_header="" if signs else facts.credential_header,
+        credential_prefix="" if signs else facts.credential_prefix,
+        has_credential=key is not None,
         headers=_headers(run, section, (*location, "headers")),
         first_byte_timeout_s=section.first_byte_timeout,
         region=section.region,
+        api=api,
+        endpoints=MappingProxyType(_endpoints(api, base_path, section, preset)),
+        api_headers=MappingProxyType(facts.headers),
+        output_limit_field=preset.output_limit_field,
     )
+
+
+def _versioned(base_path: str, version: str) -> str:
+    """SDKs differ in whether a base URL has the API's version: where it lacks, it is added."""
+    last = base_path.rpartition("/")[2]
+    return f"{base_path}/{version}" if version and not _VERSION.fullmatch(last) else base_path
+
+
+def _endpoints(
+    api: Api, base_path: str, section: ProviderSection, preset: Preset
+) -> Mapping[Surface, str]:
+    """The APIs of clients that the provider speaks itself."""
+    as_openai = APIS[Api.OPENAI].endpoints
+    responses = {Surface.RESPONSES: RESPONSES_ENDPOINT}
+    if api is Api.AZURE and base_path.endswith(AZURE_V1_END):
+        return {**as_openai, **responses}
+    if api is Api.AZURE:
+        version = quote(section.api_version or AZURE_VERSION, safe="")
+        endpoints = APIS[api].endpoints
+        return {surface: end.replace("{version}", version) for surface, end in endpoints.items()}
+    if api is Api.OPENAI and preset.responses:
+        return {**as_openai, **responses}
+    return APIS[api].endpoints
 
 
 def _preset(
@@ -137,8 +177,11 @@ def _key(
         where = "the variable in apiKey"
         wanted = True
     else:
+        signing = preset.signing_key_names if APIS[section.api or preset.api].signs else ()
         key = next((run.env[k] for k in preset.key_names if run.env.get(k)), "")
-        where = " or ".join(preset.key_names)
+        key = key or _signing_key(run, name, signing)
+        # The last part, a session token, is not always needed.
+        where = " or ".join([*preset.key_names, *([" and ".join(signing[:2])] if signing else [])])
         # A plain-text address is one's own: a real provider would not be given a key over it.
         wanted = preset.key_required and not (section.base_url or "").startswith("http://")
     if not key:
@@ -150,6 +193,19 @@ def _key(
         run.problem(location, "holds characters that a header can't", "check for stray line ends")
         return None
     run.keys[name] = key
+    return key
+
+
+def _signing_key(run: Compilation, name: ProviderName, names: tuple[str, ...]) -> str:
+    """The key whose parts these variables hold; empty where id or secret is not set."""
+    parts = [run.env.get(each, "") for each in names]
+    if not names or not all(parts[:2]):
+        return ""
+    key = ":".join(part for part in parts if part)
+    if not SIGNING_KEY.fullmatch(key):
+        what = f"{', '.join(names)} can't be a key of AWS"
+        run.problem(("providers", name, "apiKey"), what, "check them for stray characters")
+        return ""
     return key
 
 

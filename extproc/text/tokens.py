@@ -396,7 +396,7 @@ def part_tokens(family: Family, feature: Feature) -> int:
             return parts.audio_per_minute * _AUDIO_MINUTES
         case Feature.DOCUMENTS:
             return parts.page * _DOCUMENT_PAGES
-        case Feature.TOOLS | Feature.STRUCTURED_OUTPUT | Feature.REASONING:
+        case Feature.TOOLS | Feature.STRUCTURED_OUTPUT | Feature.REASONING | Feature.EMBEDDINGS:
             return 0
 
 
