@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 LOG_NAME: Final = "log"
 """The resource attribute that says which log a batch is of."""
 
@@ -21,8 +23,26 @@ RECORD_NAMESPACE: Final = "llm.record"
 
 RECORD_KEY: Final = "json"
 
+TOLD_KEY: Final = "told"
+"""In the metadata `llm.answer`: what a translated answer told of itself, a `Told` as JSON."""
+
 USAGE_NAMESPACE: Final = "llm.usage"
 """Typed dynamic metadata with what the answer said of tokens."""
+
+
+class Told(msgspec.Struct, omit_defaults=True):
+    """What an answer in another dialect than the client's told; Envoy sees only its translation.
+
+    `whole` says that it came to its end.
+    """
+
+    model: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    whole: bool = True
 
 
 class Field(StrEnum):
@@ -43,6 +63,7 @@ class Field(StrEnum):
     RECORD = "record"
     UPSTREAM_US = "upstream_us"
     TRACEPARENT = "traceparent"
+    TOLD = "told"
     MODEL = "model"
     INPUT_TOKENS = "input_tokens"
     OUTPUT_TOKENS = "output_tokens"

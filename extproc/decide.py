@@ -15,9 +15,11 @@ from typing import Final
 from extproc.dialects.payload import Payload
 from extproc.policy.app import app_of
 from extproc.policy.availability import badness, unavailable
+from extproc.policy.carriage import carried
 from extproc.policy.draw import DRAW_BITS, Draw
 from extproc.policy.eligibility import Need, checks_of, ineligible
 from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
+from extproc.policy.history import binding, history_of
 from extproc.policy.match import match_route
 from extproc.policy.overrides import Overrides, overrides_of
 from extproc.policy.rank import eased_in, ranked
@@ -35,8 +37,11 @@ from extproc.vocabulary import (
     Estimate,
     Refusal,
     Rejection,
+    Surface,
     Target,
 )
+
+COUNTED_HERE: Final = "no target counts tokens, so the router's own estimate is the answer"
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_CHARS: Final = 26
@@ -75,15 +80,16 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     first = route.candidates if pinned is None else pinned
     fallback = () if asked.no_fallback else _besides(first, route)
 
+    history = history_of(payload.demands, strip=snapshot.strip_bound_history)
+    decided = partial(decided, history=history)
     need = _need(
         request, route, asked, snapshot, app=app, task_type=task.type, output_tokens=tokens_out
     )
     every = _weighed(payload, (*first, *fallback), need, view, now)
     if not _unrejected(every):
-        decision = decided(candidates=every)
-        return refused(decision, _nothing_eligible(route, decision.rejected))
-    current = _as_available(every, need, view, now)
+        return _nobody(decided(candidates=every), request, route)
     objective = route.objective if pinned is None else Objective.ORDER
+    current = _as_available(every, need, view, now)
     chance = Draw(draw)
     ahead = ranked(_unrejected(current[: len(first)]), objective, view, chance)
     usual = [*ahead, *_unrejected(current[len(first) :])]
@@ -99,7 +105,23 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     if usual and chain[0] is not usual[0]:
         why = f"{usual[0].target.id} is still in slow start; else {why}"
     length = 1 if asked.no_fallback else snapshot.max_attempts
-    return decided(candidates=current, chain=tuple(chain[:length]), why=why, choice=choice)
+    kept, left = carried(chain, request.surface, len(payload.rest), length)
+    candidates = _replaced(current, left) if left else current
+    return decided(candidates=candidates, chain=tuple(kept), why=why, choice=choice)
+
+
+def _nobody(decision: Decision, request: Request, route: Route) -> Decision:
+    """The decision when no target is eligible. Tokens can be counted here, if not as well."""
+    if request.surface is Surface.COUNT_TOKENS:
+        return replace(decision, why=COUNTED_HERE)
+    return refused(decision, _nothing_eligible(route, decision.rejected))
+
+
+def _replaced(
+    candidates: Iterable[Candidate], instead: Iterable[Candidate]
+) -> tuple[Candidate, ...]:
+    by_target = {candidate.target.id: candidate for candidate in instead}
+    return tuple([by_target.get(candidate.target.id, candidate) for candidate in candidates])
 
 
 def _besides(first: tuple[Target, ...], route: Route) -> tuple[Target, ...]:
@@ -133,6 +155,8 @@ def _need(  # noqa: PLR0913  the request, the client, the route, the app and the
         region=route.require.region,
         allowed_models=snapshot.apps.allowed.get(app) if app else None,
         avoid=avoided(asked.avoid, snapshot),
+        surface=request.surface,
+        demands=binding(request.payload.demands, strip=snapshot.strip_bound_history),
     )
 
 

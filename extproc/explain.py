@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from extproc.decide import refused_unread
-from extproc.dialects import CHAT_COMPLETIONS_PATH
+from extproc.dialects import surface_of
 from extproc.exchange import UNKNOWN_PATH, read_and_decide
 from extproc.snapshot import Snapshot
 from extproc.state.view import View
@@ -48,8 +48,11 @@ def explain(
 ) -> Decision:
     """What would be decided about `request`."""
     path = request.path.partition("?")[0]
-    if not CHAT_COMPLETIONS_PATH.fullmatch(path):
+    surface = surface_of(path)
+    if surface is None:
         return refused_unread(snapshot, UNKNOWN_PATH, now=now, draw=draw)
     lowered = {name.lower(): value for name, value in request.headers.items()}
     body = bytes(request.body)
-    return read_and_decide(path, lowered, body, snapshot, view, now=now, draw=draw)[0]
+    return read_and_decide(
+        path, lowered, body, snapshot, view, now=now, draw=draw, surface=surface
+    )[0]

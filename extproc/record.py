@@ -38,6 +38,9 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
         "why": decision.why,
         "decide_us": decide_us,
     }
+    if decision.history:
+        policy = "strip" if decision.history.stripped else "pin"
+        told["history"] = {"bound_by": list(decision.history.bound_by), "policy": policy}
     if refusal:
         told["refusal"] = {
             "kind": refusal.kind,

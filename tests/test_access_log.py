@@ -1,5 +1,6 @@
 """Entries of Envoy's access logs: what each field means, and what becomes of odd ones."""
 
+import json
 from typing import Any
 
 import pytest
@@ -113,6 +114,47 @@ def test_half_a_usage_is_none(missing: str) -> None:
     assert ended(**{missing: "-"}).usage is None
 
 
+def told(**fields: object) -> str:
+    return json.dumps({"model": "claude-x", "input_tokens": 9, "output_tokens": 5} | fields)
+
+
+def test_what_a_translated_answer_told_outranks_what_envoy_read_of_its_translation() -> None:
+    usage = {"cache_read_tokens": 4, "cache_write_tokens": 3, "reasoning_tokens": 2}
+    found = ended(told=told(**usage))
+    assert found.usage == Usage(9, 5, 4, 3, 2)
+    assert found.reported_model == "claude-x"
+    assert found.ending is Ending.COMPLETE
+    assert ended(told=told()).usage == Usage(9, 5)
+
+
+@pytest.mark.parametrize("missing", ["input_tokens", "output_tokens"])
+def test_half_a_usage_that_was_told_is_none_whatever_envoy_read(missing: str) -> None:
+    found = ended(told=told(**{missing: None}))
+    assert (found.usage, found.reported_model) == (None, "claude-x")
+
+
+def test_a_translated_answer_that_named_no_model_has_none() -> None:
+    assert ended(told="{}").reported_model is None
+
+
+@pytest.mark.parametrize(
+    ("whole", "flags", "upstream_us", "ending"),
+    [
+        (True, "-", "315000", Ending.COMPLETE),
+        (False, "-", "315000", Ending.TRUNCATED),
+        (False, "UPE", "315000", Ending.TRUNCATED),
+        (True, "UPE", "315000", Ending.TRUNCATED),
+        (False, "DC", "315000", Ending.ABORTED),
+        (False, "-", "-", Ending.COMPLETE),  # nobody answered
+    ],
+)
+def test_a_translated_answer_that_was_not_whole_is_truncated(
+    flags: str, upstream_us: str, ending: Ending, *, whole: bool
+) -> None:
+    found = ended(told=told(whole=whole), flags=flags, upstream_us=upstream_us)
+    assert found.ending is ending
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -126,6 +168,8 @@ def test_half_a_usage_is_none(missing: str) -> None:
         requests({"record": "-"}),
         requests({"status": "ok"}),
         requests({"input_tokens": "many"}),
+        requests({"told": "canary"}),
+        requests({"told": '{"input_tokens":"many"}'}),
     ],
 )
 def test_an_entry_that_envoy_would_not_write_is_unreadable(message: bytes) -> None:

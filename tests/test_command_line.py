@@ -275,7 +275,9 @@ def test_explain_as_json_is_the_record_of_the_decision(
         ("{}", 400, "invalid_request"),
         ('{"messages": []}', 400, "invalid_request"),
         ('{"body": 7}', 400, "invalid_request"),
-        ('{"path": "/v1/embeddings", "body": {"messages": []}}', 404, "not_found"),
+        ('{"path": "/v1/completions", "body": {"messages": []}}', 404, "not_found"),
+        ('{"path": "/v1/embeddings", "body": {"messages": []}}', 400, "invalid_request"),
+        ('{"path": "/v1/messages", "body": {"messages": []}}', 400, "invalid_request"),
         (json.dumps(HELLO | {"model": "gpt-17"}), 404, "unknown_model"),
         (json.dumps(HELLO | {"max_tokens": 10**9}), 422, "no_eligible_target"),
     ],
@@ -507,6 +509,31 @@ def test_diff_tells_which_requests_move_and_what_that_costs(
     assert as_json["uncounted"] == 2
 
 
+COUNTED = """models: {mine: {targets: [{provider: openai, upstreamModel: gpt-4o}]}}
+routes: [{match: {default: true}, model: MODEL}]
+"""
+
+
+def test_a_count_that_the_router_makes_itself_is_no_refusal_and_goes_to_nobody(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    request = json.dumps({"path": "/v1/messages/count_tokens", "body": HELLO})
+    here, there = (
+        write(COUNTED.replace("MODEL", model), f"{model}.yaml")
+        for model in ("mine", "claude-sonnet-4")
+    )
+    told = Said(capsys, "explain", here, write(request, "request.json"))
+    assert (told.status, told.err) == (0, "")
+    assert told.out.endswith(
+        "why       no target counts tokens, so the router's own estimate is the answer\n"
+    )
+    assert "chain" not in told.out
+    assert "refused" not in told.out
+    moved = Said(capsys, "diff", here, there, write(request, "requests.jsonl"))
+    assert (moved.status, moved.err) == (0, "")
+    assert moved.out.startswith("request 1: counted here → anthropic/claude-sonnet-4, unknown → $")
+
+
 def test_diff_of_a_config_with_itself_moves_nothing(
     capsys: pytest.CaptureFixture[str], write: Writing
 ) -> None:
@@ -652,6 +679,52 @@ def test_envoy_warns_of_each_credential_that_is_missing_and_goes_on(
         "openai: OPENAI_API_KEY is not set; Envoy will send it no credential",
         f"wrote {tmp_path}/envoy.json and 2 secrets",
     ]
+
+
+BEDROCK = """\
+providers: { bedrock: { baseUrl: 'https://bedrock-runtime.eu-west-1.amazonaws.com' } }
+models: { m: { targets: [{ provider: bedrock }], contextWindow: 9 } }
+routes: [{ match: { default: true }, model: m }]
+"""
+AWS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE00001", "AWS_SECRET_ACCESS_KEY": "c2VjcmV0"}
+
+
+@pytest.fixture
+def _awss_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("_awss_own_keys")
+def test_envoy_writes_a_key_to_sign_with_for_an_envoy_that_may_see_it_elsewhere(
+    capsys: pytest.CaptureFixture[str], write: Writing, tmp_path: Path
+) -> None:
+    config, directory = write(BEDROCK), tmp_path / "envoy"
+    said = Said(capsys, "envoy", config, "-o", str(directory), "--as", "/etc/envoy/llm")
+    assert (said.status, said.err) == (0, f"wrote {directory}/envoy.json and 1 secrets\n")
+    (file,) = (directory / "secrets").iterdir()
+    assert mode(file) == 0o600
+    assert all(value in file.read_text("utf-8") for value in AWS.values())
+    told = "".join(path.read_text("utf-8") for path in directory.glob("*.json"))
+    assert f'"filename": "/etc/envoy/llm/secrets/{file.name}"' in told
+    for args in ([], ["--snippet"]):
+        printed = Said(capsys, "envoy", config, *args).out
+        assert printed
+        assert not any(value in printed + told for value in AWS.values())
+
+
+@pytest.mark.usefixtures("_awss_own_keys")
+def test_check_names_both_ways_to_a_key_of_bedrock(
+    capsys: pytest.CaptureFixture[str], write: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(BEDROCK)
+    assert Said(capsys, "check", config).status == 0
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert "AWS_BEARER_TOKEN_BEDROCK or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is not set" in (
+        Said(capsys, "check", config).err
+    )
 
 
 def test_envoy_tells_errors_as_check_does(

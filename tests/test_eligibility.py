@@ -9,18 +9,22 @@ import pytest
 from configs import HOME, request_of, snapshot_of, target
 
 from extproc.decide import decide
+from extproc.dialects.conversation import Demand
+from extproc.dialects.registry import PROVIDERS
 from extproc.feature import Feature
-from extproc.policy.eligibility import Need, checks_of, ineligible, quality_of
+from extproc.policy.eligibility import Need, checks_of, ineligible, is_native, quality_of
 from extproc.snapshot import Requirements, Snapshot
 from extproc.state.view import EMPTY_VIEW, TargetView, View
 from extproc.text.tokens import Family
 from extproc.vocabulary import (
+    Api,
     Candidate,
     Decision,
     Estimate,
     ModelName,
     ProviderName,
     Reason,
+    Surface,
     Target,
     TargetId,
 )
@@ -89,6 +93,82 @@ def test_an_unknown_capability_may_be_allowed_and_a_known_lack_may_not() -> None
         Reason.CAPABILITY,
         "needs vision, which it lacks",
     )
+
+
+# APIs
+
+
+def speaking(api: Api, *surfaces: Surface) -> Target:
+    provider = replace(HOME, api=api, endpoints=dict.fromkeys(surfaces, "/x"))
+    return replace(target("m"), provider=provider)
+
+
+@pytest.mark.parametrize("demand", Demand)
+@pytest.mark.parametrize("api", Api)
+def test_a_target_of_another_api_must_have_a_counterpart_of_what_is_demanded(
+    api: Api, demand: Demand
+) -> None:
+    need = replace(ANYTHING, surface=Surface.RESPONSES, demands=frozenset({demand}))
+    lacks = demand in PROVIDERS[api].lacks(speaking(api))
+    detail = f"needs {demand.value}, which its API `{api.value}` can't give"
+    for allow_unknown in (True, False):  # what an API can be asked for is known
+        why = found(speaking(api, Surface.CHAT), replace(need, allow_unknown=allow_unknown))
+        assert why == ((Reason.CAPABILITY, detail) if lacks else None)
+
+
+@pytest.mark.parametrize("surface", Surface)
+@pytest.mark.parametrize("api", Api)
+def test_a_target_that_speaks_the_clients_api_meets_every_demand(
+    api: Api, surface: Surface
+) -> None:
+    need = replace(ANYTHING, surface=surface, demands=frozenset(Demand))
+    assert found(speaking(api, surface), need) is None
+    assert is_native(speaking(api, surface), surface)
+    others = [other for other in Surface if other is not surface]
+    assert found(speaking(api, *others), need)
+    assert not is_native(speaking(api, *others), surface)
+
+
+def test_the_demand_that_is_told_does_not_depend_on_their_order() -> None:
+    demands = [Demand.LOGPROBS, Demand.HOSTED_TOOLS, Demand.BACKGROUND, Demand.LINKED_IMAGES]
+    for some in (demands, demands[::-1]):
+        need = replace(ANYTHING, surface=Surface.MESSAGES, demands=frozenset(some))
+        assert found(speaking(Api.OPENAI, Surface.CHAT), need) == (
+            Reason.CAPABILITY,
+            "needs an answer in the background, which its API `openai` can't give",
+        )
+
+
+def test_counts_and_embeddings_are_had_only_of_those_who_speak_the_clients_api() -> None:
+    for demand in (Demand.COUNT, Demand.EMBEDDINGS):
+        for api in Api:
+            assert demand in PROVIDERS[api].lacks(speaking(api))
+
+
+# Embeddings
+
+E = Feature.EMBEDDINGS
+TO_EMBED = replace(ANYTHING, features=frozenset({E}), output_tokens=0, surface=Surface.EMBEDDINGS)
+ONLY_EMBEDS = (Reason.CAPABILITY, "needs an answer, and it only embeds")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "answers", "embeds"),
+    [
+        ({E: True}, ONLY_EMBEDS, None),
+        ({E: False}, None, (Reason.CAPABILITY, "needs embeddings, which it lacks")),
+        ({}, None, (Reason.CAPABILITY, "needs embeddings, which it is not known to have")),
+    ],
+)
+def test_a_model_embeds_or_answers(
+    capabilities: dict[Feature, bool], answers: Found, embeds: Found
+) -> None:
+    one = target("m", 1000, capabilities)
+    assert found(one) == answers
+    assert found(one, TO_EMBED) == embeds
+    assert found(one, replace(ANYTHING, allow_unknown=True)) == answers
+    unknown = None if E not in capabilities else embeds
+    assert found(one, replace(TO_EMBED, allow_unknown=True)) == unknown
 
 
 # Window

@@ -1,11 +1,7 @@
-"""One exchange, event by event: `>>` goes in, `<<` must come out.
+"""One exchange from its beginning to where it is sent on or refused; see `playbook`."""
 
-assert Playbook(snapshot) >> headers() << Proceed() >> body(...) << Sent("openai/gpt-4o")
-"""
-
-import difflib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -14,29 +10,30 @@ import pytest
 from configs import CATCH_ALL, CHAT, SEED, asking_tokens, body_of, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playbook import DRAW, NOW, Broke, Playbook, Refused, Sent, body, headers
 
 from extproc.decide import decision_id
 from extproc.dialects import openai_chat
 from extproc.dialects.payload import Payload
+from extproc.dialects.registry import CLIENTS
 from extproc.exchange import (
     Answer,
     Event,
     Exchange,
-    Forward,
     Proceed,
     Reply,
     RequestBody,
     RequestHeaders,
-    refused,
+    answered,
 )
 from extproc.feature import Feature
+from extproc.plan import Forward
 from extproc.policy.draw import DRAW_BITS
 from extproc.snapshot import GUARD_PREFIX, Snapshot, guard_name
 from extproc.state.view import EMPTY_VIEW, Breaker, TargetView, View
 from extproc.text.tokens import measure
-from extproc.vocabulary import RequestedModel
+from extproc.vocabulary import RequestedModel, Surface
 
-NOW, DRAW = 1_767_225_600.0, 7
 CANARY = "canary-8d2f"
 
 WORLD = """
@@ -71,100 +68,9 @@ def seed() -> Snapshot:
     return snapshot_of(SEED)
 
 
-def headers(
-    path: str = CHAT, method: str = "POST", *, end_of_stream: bool = False, **more: str
-) -> RequestHeaders:
-    others = {name.replace("_", "-"): value for name, value in more.items()}
-    return RequestHeaders({":method": method, ":path": path, **others}, end_of_stream)
-
-
-def body(**fields: object) -> RequestBody:
-    return RequestBody(body_of(**fields))
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A `Forward` in short: to these targets, in this order."""
-
-    chain: tuple[str, ...]
-
-    def __init__(self, *chain: str) -> None:
-        object.__setattr__(self, "chain", chain)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An `Answer` that is an error, in short."""
-
-    status: int
-    code: str
-    saying: str = ""
-
-
-@dataclass(frozen=True)
-class Broke:
-    """An exchange that did not take an event."""
-
-    error: type[Exception]
-
-
-Shown = Reply | Sent | Refused | Broke
-
-
-class Playbook:
-    """Runs an exchange through events and tells where its replies are others than expected."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._expected: list[Event | Shown] = []
-
-    def __rshift__(self, event: Event) -> "Playbook":
-        self._expected.append(event)
-        return self
-
-    def __lshift__(self, reply: Shown) -> "Playbook":
-        self._expected.append(reply)
-        return self
-
-    def __bool__(self) -> bool:
-        exchange = Exchange(self._snapshot, lambda _: EMPTY_VIEW)
-        actual: list[Event | Shown] = []
-        for event, reply in zip(self._expected[::2], self._expected[1::2], strict=True):
-            assert isinstance(event, Event), event
-            assert not isinstance(reply, Event), reply
-            actual += [event, _as_told(_reply(exchange, event), reply)]
-        if actual != self._expected:
-            lines = difflib.ndiff([*map(_line, self._expected)], [*map(_line, actual)])
-            raise AssertionError("expected (-) and got (+):\n" + "\n".join(lines))
-        ends = [reply for reply in actual if isinstance(reply, Sent | Refused | Forward | Answer)]
-        assert exchange.finished == bool(ends)
-        return True
-
-
-def _reply(exchange: Exchange, event: Event) -> Reply | Broke:
-    try:
-        return exchange.receive(event, now=NOW, draw=DRAW)
-    except AssertionError as error:
-        return Broke(type(error))
-
-
-def _as_told(reply: Reply | Broke, expected: Shown) -> Shown:
-    """`reply` in as few words as `expected` has."""
-    match reply, expected:
-        case Forward(), Sent():
-            return Sent(*(attempt.target for attempt in reply.chain))
-        case Answer(), Refused():
-            error = json.loads(reply.body)["error"]
-            saying = expected.saying if expected.saying in error["message"] else error["message"]
-            return Refused(reply.status, error["code"], saying)
-    return reply
-
-
-def _line(entry: Event | Shown) -> str:
-    return f"{'>>' if isinstance(entry, Event) else '<<'} {entry!r:.300}"
-
-
 # One way through
+
+HAIKU_OR_FLASH = ("anthropic/claude-haiku-3", "google/gemini-flash-2.0")
 
 
 def test_headers_then_body_then_on_to_the_targets() -> None:
@@ -173,7 +79,7 @@ def test_headers_then_body_then_on_to_the_targets() -> None:
         >> headers(x_router_task="summarization")
         << Proceed()
         >> body()
-        << Sent("anthropic/claude-haiku-3", "google/gemini-flash-2.0")
+        << Sent(*HAIKU_OR_FLASH, translated=HAIKU_OR_FLASH)
     )
 
 
@@ -187,13 +93,12 @@ def test_headers_are_not_taken_twice() -> None:
 
 @pytest.mark.parametrize("after", [headers(), body()])
 def test_nothing_is_taken_after_the_end(after: Event) -> None:
-    end = Sent("anthropic/claude-sonnet-4", "openai/gpt-4o")
     assert (
         Playbook(seed())
         >> headers()
         << Proceed()
-        >> body()
-        << end
+        >> body(model="gpt-4o-mini")
+        << Sent("openai/gpt-4o-mini", "openai/gpt-4o")
         >> after
         << Broke(AssertionError)
     )
@@ -237,8 +142,14 @@ def test_chat_completions_are_taken_below_any_prefix_and_with_any_query(path: st
         "/xv1/chat/completions",
         "//v1/chat/completions",
         "/v1/completions",
-        "/v1/embeddings",
-        "/v1/messages",
+        "/v1/responses/resp_1",
+        "/v1/responses/",
+        "/v1/embeddings/x",
+        "/v1/message",
+        "/v1/messages/",
+        "/v1/messages/count_tokens/x",
+        "/v1/messages/batches",
+        "/messages",
         "/V1/chat/completions",
         "/x?/v1/chat/completions",
         "/v1/modelsx",
@@ -248,8 +159,11 @@ def test_chat_completions_are_taken_below_any_prefix_and_with_any_query(path: st
 )
 @pytest.mark.parametrize("method", ["POST", "GET"])
 def test_any_other_path_is_a_404_that_says_what_is_here(path: str, method: str) -> None:
-    expected = Refused(404, "unknown_url", "POST to /v1/chat/completions, or GET /v1/models")
-    assert Playbook(seed()) >> headers(path, method) << expected
+    here = (
+        "POST to /v1/chat/completions, /v1/responses, /v1/embeddings or /v1/messages, "
+        "or GET /v1/models."
+    )
+    assert Playbook(seed()) >> headers(path, method) << Refused(404, "unknown_url", here)
 
 
 def test_a_request_without_a_path_or_method_is_answered() -> None:
@@ -351,7 +265,7 @@ def test_what_cannot_be_routed_is_refused_without_a_quote(
 # Models
 
 
-def answered(path: str, snapshot: Snapshot) -> Any:  # noqa: ANN401  JSON
+def asked(path: str, snapshot: Snapshot) -> Any:  # noqa: ANN401  JSON
     answer = Exchange(snapshot, lambda _: EMPTY_VIEW).receive(
         headers(path, "GET"), now=NOW, draw=DRAW
     )
@@ -362,7 +276,7 @@ def answered(path: str, snapshot: Snapshot) -> Any:  # noqa: ANN401  JSON
 
 @pytest.mark.parametrize("path", ["/v1/models", "/team-a/v1/models", "/v1/models?limit=5"])
 def test_the_list_of_models_is_auto_and_what_the_config_uses(path: str) -> None:
-    listed = [(model["id"], model["owned_by"]) for model in answered(path, seed())["data"]]
+    listed = [(model["id"], model["owned_by"]) for model in asked(path, seed())["data"]]
     assert listed == [
         ("auto", "router"),
         ("claude-opus-4", "anthropic"),
@@ -395,7 +309,7 @@ SLASHED = snapshot_of(
 def test_every_name_that_may_be_asked_for_can_be_looked_up(
     path: str, name: str, snapshot: Snapshot
 ) -> None:
-    assert answered(path, snapshot)["id"] == name
+    assert asked(path, snapshot)["id"] == name
 
 
 def test_a_model_that_is_not_here_is_a_404_that_lists_those_that_are() -> None:
@@ -408,7 +322,7 @@ def test_a_model_that_is_not_here_is_a_404_that_lists_those_that_are() -> None:
 
 def replied(payload: bytes, path: str = CHAT, snapshot: Snapshot | None = None) -> Reply:
     exchange = Exchange(snapshot or world(), lambda _: EMPTY_VIEW)
-    assert exchange.receive(headers(path), now=NOW, draw=DRAW) == Proceed()
+    assert isinstance(exchange.receive(headers(path), now=NOW, draw=DRAW), Proceed)
     return exchange.receive(RequestBody(payload), now=NOW, draw=DRAW)
 
 
@@ -528,7 +442,8 @@ prefixes = st.sampled_from(["", "/twice", "/hasty", "/south", "/other"])
 
 def answer_to(payload: Payload, prefix: str, snapshot: Snapshot) -> Reply:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openai_chat, "read", lambda _: payload)
+        dialect = replace(CLIENTS[Surface.CHAT], read=lambda _: payload)
+        patch.setitem(CLIENTS, Surface.CHAT, dialect)
         return replied(b"", f"{prefix}{CHAT}", snapshot)
 
 
@@ -661,7 +576,7 @@ def test_a_long_prompt_leaves_small_models_out_of_the_chain() -> None:
 
 
 def test_a_refusal_is_a_json_answer_of_its_status() -> None:
-    answer = refused(openai_chat.EMPTY_BODY)
+    answer = answered(openai_chat.EMPTY_BODY)
     assert answer.status == 400
     assert answer.headers == {"content-type": "application/json"}
     assert json.loads(answer.body)["error"]["code"] == "invalid_body"

@@ -8,6 +8,7 @@ from configs import CHAT, HELLO, SEED, body_of, chain_of, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.dialects import surface_of
 from extproc.exchange import read_and_decide
 from extproc.explain import DEFAULT_PATH, RequestError, explain, written_request
 from extproc.record import record
@@ -50,6 +51,43 @@ def test_a_payload_that_has_a_field_body_is_still_a_payload() -> None:
     assert bytes(written_request(text).body) == text
 
 
+SURFACES = {
+    "/v1/chat/completions": {"messages": HELLO},
+    "/v1/responses": {"input": "Hello"},
+    "/v1/messages": {"messages": HELLO, "max_tokens": 64},
+    "/v1/messages/count_tokens": {"messages": HELLO},
+    "/v1/embeddings": {"input": "Hello", "model": "embed"},
+}
+
+
+@pytest.mark.parametrize("path", SURFACES)
+@pytest.mark.parametrize("prefix", ["", "/team-a"])
+def test_a_request_of_every_api_is_explained_as_if_it_came_in(path: str, prefix: str) -> None:
+    surface = surface_of(path)
+    assert surface
+    where, body = prefix + path, json.dumps(SURFACES[path]).encode()
+    config = snapshot_of(SEED + "aliases: {embed: text-embedding-3-small}")
+    written = written_request(b'{"path": "%b", "body": %b}' % (where.encode(), body))
+    decision = explain(written, config, EMPTY_VIEW, now=NOW, draw=DRAW)
+    came_in, _ = read_and_decide(
+        *(where, {}, body, config, EMPTY_VIEW), now=NOW, draw=DRAW, surface=surface
+    )
+    assert decision == came_in
+    assert decision.refusal is None
+    assert decision.chain
+
+
+def test_what_an_api_can_not_be_asked_for_stands_in_the_explanation() -> None:
+    body = {"input": "Hello", "background": True}
+    decision = explained(json.dumps({"path": "/v1/responses", "body": body}).encode())
+    assert [link["target"] for link in record(decision)["chain"]] == ["openai/gpt-4o"]
+    told = {one["target"]: (one["reason"], one["detail"]) for one in record(decision)["rejected"]}
+    assert told["anthropic/claude-sonnet-4"] == (
+        "capability",
+        "needs an answer in the background, which its API `anthropic` can't give",
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -82,7 +120,9 @@ def test_a_wrong_wrapping_is_an_error_that_says_what_is_wrong(wrong: dict[str, A
         (wrapped(body=None), 400),
         (wrapped(body=[]), 400),
         (wrapped(body={}), 400),
-        (wrapped(path="/v1/embeddings"), 404),
+        (wrapped(path="/v1/completions"), 404),
+        (wrapped(path="/v1/embeddings"), 400),  # without `input`
+        (wrapped(path="/v1/messages"), 400),  # without `max_tokens`
         (wrapped(path=""), 404),
         (body_of(model="nobody"), 404),
         (body_of(max_tokens=10**9), 422),

@@ -22,9 +22,11 @@ from configs import CATCH_ALL, CHAT, KEYS, body_of, snapshot_of
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from routers import router_of
 
+from extproc.servers.access_log import AccessLogService
 from extproc.servers.ext_proc import MESSAGE_OVERHEAD_BYTES_MAX, ExtProcService, channel_options
+from extproc.servers.lean import LeanTransport
 from extproc.snapshot import Snapshot
-from extproc.wire.ext_proc import METHOD, SERVICE
+from extproc.wire.ext_proc import CODE_DETAILS, EXT_PROC, METHOD, SERVICE
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue
 from extproc.wire.pb.ext_proc_pb2 import (
     HttpBody,
@@ -37,6 +39,7 @@ from extproc.wire.pb.ext_proc_pb2 import (
 _T = TypeVar("_T")
 
 CANARY = "canary-8d2f"
+TRANSPORT = "EXTPROC_TRANSPORT"
 PROCESS = f"/{SERVICE}/{METHOD}"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -72,17 +75,54 @@ def told(answer: bytes) -> str:
 # In this process
 
 
+@pytest.fixture(params=["grpcio", "lean"], autouse=True)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every rule here holds for both."""
+    name: str = request.param
+    monkeypatch.setenv(TRANSPORT, name)
+    return name
+
+
+ONCE = pytest.mark.parametrize("transport", ["grpcio"], indirect=True)
+"""For what is over before a transport has begun."""
+
+
 @contextlib.asynccontextmanager
 async def serving(snapshot: Snapshot) -> AsyncIterator[grpc.aio.Channel]:
+    over = serving_lean if os.environ[TRANSPORT] == "lean" else serving_grpcio
+    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    async with (
+        over(snapshot) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=unlimited) as channel,
+    ):
+        yield channel
+
+
+@contextlib.asynccontextmanager
+async def serving_grpcio(snapshot: Snapshot) -> AsyncIterator[int]:
     options = channel_options(snapshot.body_bytes_max)
     server = grpc.aio.server(options=options)
     server.add_generic_rpc_handlers((ExtProcService(router_of(snapshot)).handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=unlimited) as channel:
-            yield channel
+        yield port
+    finally:
+        await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def serving_lean(snapshot: Snapshot) -> AsyncIterator[int]:
+    router = router_of(snapshot)
+    server = LeanTransport(
+        ExtProcService(router),
+        AccessLogService(router),
+        message_bytes_max=snapshot.body_bytes_max + MESSAGE_OVERHEAD_BYTES_MAX,
+    )
+    server.bind("127.0.0.1:0")
+    await server.start()
+    try:
+        yield server.ports[0]
     finally:
         await server.stop(None)
 
@@ -130,6 +170,18 @@ EVERY_PATH: dict[str, tuple[list[bytes], list[str]]] = {
     "headers twice": ([headers(), headers()], ["proceed", "500 router_error"]),
     "a response": (
         [ProcessingRequest(response_headers=HttpHeaders()).SerializeToString()],
+        ["response_headers"],
+    ),
+    "a response to a request that was not decided on": (
+        [headers(), ProcessingRequest(response_headers=HttpHeaders()).SerializeToString()],
+        ["proceed", "response_headers"],
+    ),
+    "a response's body first": (
+        [ProcessingRequest(response_body=HttpBody()).SerializeToString()],
+        ["500 router_error"],
+    ),
+    "response trailers": (
+        [ProcessingRequest(response_trailers=HttpTrailers()).SerializeToString()],
         ["500 router_error"],
     ),
     "trailers for a body": (
@@ -146,6 +198,7 @@ def test_every_path_is_answered_once_per_message_and_then_ends() -> None:
     assert with_service(all_of_them) == {name: told for name, (_, told) in EVERY_PATH.items()}
 
 
+@ONCE
 def test_an_answer_that_took_no_decision_is_counted_by_its_status() -> None:
     async def count() -> float | None:
         router = router_of(snapshot_of(CATCH_ALL))
@@ -188,6 +241,80 @@ def test_a_bug_is_a_500_and_a_place_in_the_log_without_the_payload(
     assert "exchange.py" in record.getMessage()
     assert "in broken" in record.getMessage()
     assert CANARY not in caplog.text
+
+
+def test_a_bug_is_told_in_the_dialect_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("extproc.exchange.decide", broken)
+
+    async def error(channel: grpc.aio.Channel) -> dict[str, Any]:
+        call: Any = channel.stream_stream(PROCESS)(timeout=20)
+        for message in (headers("/v1/messages"), body(body_of(max_tokens=9))):
+            await call.write(message)
+            answer = ProcessingResponse.FromString(await call.read())
+        assert answer.immediate_response.status.code == 500
+        told: dict[str, Any] = json.loads(answer.immediate_response.body)
+        return told
+
+    found = with_service(error)
+    assert (found["type"], found["error"]["type"]) == ("error", "api_error")
+
+
+CLAUDE = """
+providers: {claude: {api: anthropic, baseUrl: http://claude.test}}
+models: {opus: {targets: [{provider: claude}], contextWindow: 90000, maxOutputTokens: 900}}
+routes: [{match: {default: true}, model: opus}]
+"""
+
+
+def response_headers(status: str, *, end_of_stream: bool = False) -> bytes:
+    pairs = {":status": status, "content-type": "application/json"}
+    pairs["x-router-target"] = "claude/opus"
+    values = [HeaderValue(key=key, raw_value=value.encode()) for key, value in pairs.items()]
+    part = HttpHeaders(headers=HeaderMap(headers=values), end_of_stream=end_of_stream)
+    request = ProcessingRequest(response_headers=part)
+    request.attributes[EXT_PROC].update({CODE_DETAILS: "via_upstream"})
+    return request.SerializeToString()
+
+
+def response_body(content: bytes) -> bytes:
+    part = HttpBody(body=content, end_of_stream=True)
+    return ProcessingRequest(response_body=part).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([response_headers("200"), response_body(b"{")], ["response_headers", "response_body"]),
+        ([response_headers("429"), response_body(b"{}")], ["response_headers", "response_body"]),
+        ([response_headers("500", end_of_stream=True)], ["500 upstream_error"]),
+        (
+            [response_headers("200"), response_headers("200")],
+            ["response_headers", "500 router_error"],
+        ),
+    ],
+)
+def test_a_stream_stays_open_until_the_answer_in_another_dialect_is_over(
+    messages: list[bytes], expected: list[str]
+) -> None:
+    sent = [headers(), body(), *messages]
+    found = with_service(lambda channel: answers(channel, *sent), CLAUDE)
+    assert found == ["proceed", "forward", *expected]
+
+
+def test_an_answer_that_stands_for_a_targets_is_not_one_without_a_decision() -> None:
+    async def count() -> float | None:
+        router = router_of(snapshot_of(CLAUDE))
+        stream = ExtProcService(router).open()
+        for message in (headers(), body(), response_headers("500", end_of_stream=True)):
+            stream.receive(message)
+        assert stream.finished
+        name = "extproc_undecided_total"
+        return router.metrics.registry.get_sample_value(name, {"status": "500"})
+
+    assert not asyncio.run(count())
 
 
 SECRET = HttpBody(body=CANARY.encode())
@@ -254,11 +381,19 @@ def directory() -> Iterator[Path]:
         yield Path(path)
 
 
+def carried(config: str) -> str:
+    """`config`, with the transport of this test."""
+    told = f"server: {{transport: {os.environ[TRANSPORT]}"
+    return (
+        config.replace("server: {", f"{told}, ") if "server:" in config else f"{told}}}\n{config}"
+    )
+
+
 class Router:
     """`extproc serve` in a process of its own, ended with the block at the latest."""
 
     def __init__(self, directory: Path, *listen: str, config: str = CATCH_ALL) -> None:
-        (directory / "config.yaml").write_text(config, "utf-8")
+        (directory / "config.yaml").write_text(carried(config), "utf-8")
         self.listen = listen or (f"unix:{directory}/router.sock",)
         self.admin = f"http://127.0.0.1:{free_port()}"
         self._log = directory / "log"
@@ -378,6 +513,7 @@ def test_the_drain_ends_when_its_time_is_up(directory: Path) -> None:
         stream.end()
 
 
+@ONCE
 def test_with_nothing_open_it_leaves_at_once_on_either_signal(directory: Path) -> None:
     with Router(directory) as router:
         router.process.send_signal(signal.SIGINT)
@@ -401,7 +537,7 @@ def serve(
     *flags: str, directory: Path, config: str = CATCH_ALL, within_s: float = 20
 ) -> tuple[int, list[str]]:
     """The exit status and the lines printed by a `serve` that does not come up."""
-    (directory / "config.yaml").write_text(config, "utf-8")
+    (directory / "config.yaml").write_text(carried(config), "utf-8")
     command = [sys.executable, "-m", "extproc", "serve", str(directory / "config.yaml"), *flags]
     env = os.environ | KEYS
     done = subprocess.run(
@@ -420,6 +556,7 @@ def test_a_port_that_is_taken_is_a_1_and_ends_with_a_line_that_says_so(directory
     assert not any("Traceback" in line for line in lines)
 
 
+@ONCE
 def test_a_port_that_is_taken_is_one_line_and_no_more(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -427,6 +564,7 @@ def test_a_port_that_is_taken_is_one_line_and_no_more(directory: Path) -> None:
     assert len(lines) == 1
 
 
+@ONCE
 def test_an_admin_port_that_is_taken_is_one_line_and_a_1(directory: Path) -> None:
     unix = f"unix:{directory}/router.sock"
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -436,12 +574,14 @@ def test_an_admin_port_that_is_taken_is_one_line_and_a_1(directory: Path) -> Non
     assert lines[0].startswith(f"can't listen on 127.0.0.1:{port}: ")
 
 
+@ONCE
 def test_a_config_that_does_not_compile_is_a_1_and_nothing_listens(directory: Path) -> None:
     status, lines = serve(directory=directory, config="routes: []")
     assert status == 1
     assert lines == ["routes: no catch-all; end with a route that matches `default: true`"]
 
 
+@ONCE
 @pytest.mark.parametrize("flag", ["--admin-port", "--listen"])
 def test_a_port_that_is_none_is_told(flag: str, directory: Path) -> None:
     port = 65536 + free_port()
@@ -455,7 +595,7 @@ def test_a_port_that_is_none_is_told(flag: str, directory: Path) -> None:
 def test_a_socket_that_is_in_use_is_told(directory: Path) -> None:
     with Router(directory) as router:
         flags = ("--listen", router.listen[0], "--admin-port", "0")
-        status, _ = serve(*flags, directory=directory, within_s=2)
+        status, _ = serve(*flags, directory=directory, within_s=5)
         assert status == 1
 
 

@@ -15,7 +15,8 @@ from typing import Final
 
 import pytest
 
-from extproc.decide import decide
+from extproc.decide import COUNTED_HERE, decide
+from extproc.dialects.conversation import Demand
 from extproc.dialects.payload import Payload
 from extproc.feature import Feature
 from extproc.policy.draw import DRAW_BITS
@@ -26,14 +27,17 @@ from extproc.snapshot import Apps, Match, Objective, Requirements, Route, Snapsh
 from extproc.state.view import Breaker, TargetView, View
 from extproc.text.tokens import Calibration, Family, Measure, Output, measure
 from extproc.vocabulary import (
+    Api,
     Candidate,
     Decision,
+    History,
     Model,
     ModelName,
     Provider,
     ProviderName,
     Reason,
     RequestedModel,
+    Surface,
     Target,
     TargetId,
     UpstreamModel,
@@ -44,7 +48,7 @@ REQUESTS_PER_WORLD: Final = 200
 BATCHES: Final = 5
 NOW: Final = 1_767_225_600.0
 
-FEATURES: Final = tuple(Feature)
+FEATURES: Final = tuple(feature for feature in Feature if feature is not Feature.EMBEDDINGS)
 FAMILIES: Final = (Family.DEFAULT, Family.OPENAI_O200K, Family.CLAUDE_4_7, Family.GEMINI)
 TASKS: Final = ("chat", "code-generation", "translation", "unknown", "of-our-own")
 APPS: Final = ("limited", "barred", "free")
@@ -63,6 +67,44 @@ NOWHERE: Final = {
 NOT_NOW: Final = {
     *(Reason.BREAKER_OPEN, Reason.NOT_BEFORE, Reason.REQUESTS_EXHAUSTED, Reason.TOKENS_EXHAUSTED),
 }
+
+# APIs
+
+SPEAK: Final = {
+    Api.OPENAI: {Surface.CHAT, Surface.EMBEDDINGS},
+    Api.AZURE: {Surface.CHAT, Surface.EMBEDDINGS, Surface.RESPONSES},
+    Api.ANTHROPIC: {Surface.MESSAGES, Surface.COUNT_TOKENS},
+    Api.GEMINI: set[Surface](),
+    Api.BEDROCK: set[Surface](),
+}
+"""Each API of a provider and the clients that it needs no translation for."""
+
+LIKE_CHAT: Final = {Demand.AUDIO_INPUT, Demand.LINKED_IMAGES, Demand.IMAGES_IN_RESULTS}
+MEET: Final = {
+    Api.OPENAI: LIKE_CHAT,
+    Api.AZURE: LIKE_CHAT,
+    Api.ANTHROPIC: {Demand.LINKED_IMAGES, Demand.LINKED_DOCUMENTS, Demand.IMAGES_IN_RESULTS},
+    Api.GEMINI: {*LIKE_CHAT, Demand.LINKED_DOCUMENTS},
+    Api.BEDROCK: {Demand.AUDIO_INPUT, Demand.IMAGES_IN_RESULTS},
+}
+"""Each API of a provider and those demands that a translated request can make of it."""
+
+EASY: Final = sorted(set().union(*MEET.values()))
+HARD: Final = sorted({*Demand} - {*EASY, Demand.COUNT, Demand.EMBEDDINGS, Demand.BOUND_THINKING})
+BINDING: Final = {
+    Demand.STORED_STATE: "stored_state",
+    Demand.STORED_FILES: "stored_files",
+    Demand.BOUND_THINKING: "bound_thinking",
+    Demand.ENCRYPTED_REASONING: "encrypted_reasoning",
+}
+SURFACES: Final = (
+    *([Surface.CHAT] * 6 + [Surface.RESPONSES] * 2 + [Surface.MESSAGES] * 4),
+    *(Surface.EMBEDDINGS, Surface.COUNT_TOKENS),
+)
+LARGEST: Final = 4 * 1024 * 1024
+TOO_LARGE: Final = b"x" * (LARGEST + 1)
+RESTS: Final = (*([b"}"] * 6), b"x" * LARGEST, TOO_LARGE, TOO_LARGE)
+"""Most bodies are small; of the others, one is as large as may go along for a fallback."""
 
 
 # Worlds
@@ -84,24 +126,34 @@ def price(rng: Random) -> Price:
 
 def model(rng: Random, name: str) -> Model:
     scores = [0.2, 0.5, 0.6, 0.9]
+    embeds = rng.random() < 0.15
+    able = {f: rng.random() < 0.8 for f in FEATURES if rng.random() < 0.8}
     return Model(
         name=ModelName(name),
         context_window=rng.choice([None, 400, 2000, 10_000, 200_000, 2_000_000]),
-        capabilities={f: rng.random() < 0.8 for f in FEATURES if rng.random() < 0.8},
+        capabilities={Feature.EMBEDDINGS: True}
+        if embeds
+        else able | ({Feature.EMBEDDINGS: False} if rng.random() < 0.8 else {}),
         family=rng.choice(FAMILIES),
         quality={t: rng.choice(scores) for t in (*TASKS, "default") if rng.random() < 0.4},
     )
 
 
+def provider(rng: Random, name: str) -> Provider:
+    api = rng.choice([*Api, Api.OPENAI, Api.OPENAI, Api.ANTHROPIC])
+    more = {Surface.RESPONSES} if api is Api.OPENAI and rng.random() < 0.5 else set()
+    return Provider(
+        *(ProviderName(name), "h", 80, False, "/v1", "authorization", "Bearer ", False, {}),
+        region=rng.choice(REGIONS),
+        api=api,
+        endpoints=dict.fromkeys(SPEAK[api] | more, "/x"),
+        output_limit_field=rng.choice(["max_tokens", "max_completion_tokens"]),
+    )
+
+
 def targets(rng: Random) -> list[Target]:
     found = []
-    providers = [
-        Provider(
-            *(ProviderName(name), "h", 80, False, "/v1", "authorization", "Bearer ", False, {}),
-            region=rng.choice(REGIONS),
-        )
-        for name in ("p", "q", "r")
-    ]
+    providers = [provider(rng, name) for name in ("p", "q", "r")]
     for name in ("m1", "m2", "m3", "m4", "m5", "m6"):
         one = model(rng, name)
         found += [
@@ -169,6 +221,7 @@ def snapshot(rng: Random) -> Snapshot:
         max_attempts=rng.randint(1, 6),
         honour_requested_model=rng.random() < 0.8,
         allow_unknown_capability=rng.random() < 0.4,
+        strip_bound_history=rng.random() < 0.5,
         apps=Apps(
             allowed={
                 "limited": frozenset(rng.sample(names, 4)),
@@ -213,8 +266,21 @@ def view(rng: Random, of: Snapshot) -> View:
 # Requests
 
 
-def payload(rng: Random) -> Payload:
-    features = frozenset(rng.sample(FEATURES, rng.choice([0, 0, 0, 1, 1, 2, 3])))
+def demands(rng: Random) -> frozenset[Demand]:
+    found = rng.sample(EASY, 1) if rng.random() < 0.15 else []
+    found += rng.sample(HARD, rng.choice([1, 1, 2])) if rng.random() < 0.08 else []
+    found += [Demand.BOUND_THINKING] if rng.random() < 0.08 else []
+    return frozenset(found)
+
+
+def payload(rng: Random, surface: Surface) -> Payload:
+    if surface is Surface.EMBEDDINGS:
+        features = frozenset({Feature.EMBEDDINGS})
+        wanted = frozenset({Demand.EMBEDDINGS})
+    else:
+        features = frozenset(rng.sample(FEATURES, rng.choice([0, 0, 0, 1, 1, 2, 3])))
+        counts = {Demand.COUNT} if surface is Surface.COUNT_TOKENS else set()
+        wanted = demands(rng) | counts
     return Payload(
         requested_model=RequestedModel(rng.choice(["auto", "m1", "m3", "alias", "else-where"]))
         if rng.random() < 0.4
@@ -229,8 +295,14 @@ def payload(rng: Random) -> Payload:
         reasoning_effort="medium" if Feature.REASONING in features else None,
         metadata={"task_type": rng.choice(TASKS)} if rng.random() < 0.5 else {},
         last_turn="",
-        rest=b"}",
+        rest=rng.choice(RESTS),
+        demands=wanted,
     )
+
+
+def request(rng: Random) -> Request:
+    surface = rng.choice(SURFACES)
+    return Request("/v1/x", headers(rng), payload(rng, surface), surface)
 
 
 def headers(rng: Random) -> dict[str, str]:
@@ -266,7 +338,12 @@ class Asked:
 
 def why_not(asked: Asked, target: Target, size: int) -> set[Reason]:
     """Every reason against sending the request there at all, by the words of ROUTING."""
-    return {*unable(asked, target, size), *too_much(asked, target, size), *unwanted(asked, target)}
+    return {
+        *unable(asked, target, size),
+        *untold(asked, target),
+        *too_much(asked, target, size),
+        *unwanted(asked, target),
+    }
 
 
 def require_of(asked: Asked) -> Requirements:
@@ -299,6 +376,22 @@ def unable(asked: Asked, target: Target, size: int) -> Iterator[Reason]:
         yield Reason.QUALITY_FLOOR
     if score is not None and score < (require.quality_min or 0):
         yield Reason.QUALITY_FLOOR
+
+
+def speaks(asked: Asked, target: Target) -> bool:
+    return asked.request.surface in target.provider.endpoints
+
+
+def untold(asked: Asked, target: Target) -> Iterator[Reason]:
+    """What the target's API can't be asked for, or must not be."""
+    wanted = set(asked.request.payload.demands)
+    if asked.snapshot.strip_bound_history:
+        wanted -= {Demand.BOUND_THINKING, Demand.ENCRYPTED_REASONING}
+    if not speaks(asked, target) and wanted - MEET[target.provider.api]:
+        yield Reason.CAPABILITY
+    embeds = target.model.capabilities.get(Feature.EMBEDDINGS, False)
+    if embeds and asked.request.surface is not Surface.EMBEDDINGS:
+        yield Reason.CAPABILITY
 
 
 def too_much(asked: Asked, target: Target, size: int) -> Iterator[Reason]:
@@ -373,6 +466,17 @@ def named(asked: Asked) -> list[TargetId]:
     return [*dict.fromkeys(t.id for t in (*(pinned or route.candidates), *fallback))]
 
 
+def form(asked: Asked, target: Target) -> object:
+    """Two targets of one form are sent the same body, but for the model's name."""
+    provider = target.provider
+    return speaks(asked, target) or (provider.api, provider.output_limit_field, target.model.name)
+
+
+def history(asked: Asked) -> History | None:
+    bound = sorted(BINDING[d] for d in asked.request.payload.demands if d in BINDING)
+    return History(tuple(bound), asked.snapshot.strip_bound_history) if bound else None
+
+
 def check(asked: Asked, sizes: dict[Family, int]) -> list[str]:
     """Holds one decision against the oracle; what was seen, for who counts."""
     decision = asked.decision
@@ -380,6 +484,7 @@ def check(asked: Asked, sizes: dict[Family, int]) -> list[str]:
         assert decision.refusal.code == "model_not_found"
         assert decision.chain == ()
         return [decision.refusal.code]
+    assert decision.history == history(asked)
     assert [c.target.id for c in decision.candidates] == named(asked)
     sendable: list[Candidate] = []
     for candidate in decision.candidates:
@@ -391,26 +496,54 @@ def check(asked: Asked, sizes: dict[Family, int]) -> list[str]:
             assert rejection.reason in reasons
             continue
         assert not reasons, (target.id, reasons)
-        if rejection:
-            assert rejection.reason in NOT_NOW
-        assert (rejection is None) == is_available(asked, target, size)
+        if rejection is None or rejection.reason is not Reason.BODY_TOO_LARGE:
+            assert rejection is None or rejection.reason in NOT_NOW
+            assert (rejection is None) == is_available(asked, target, size)
         sendable.append(candidate)
-    assert bool(sendable) == (not decision.refusal)
-    return ["no_eligible_target"] if decision.refusal else check_chain(asked, sendable)
+    if sendable:
+        assert not decision.refusal
+        return check_chain(asked, sendable)
+    assert not decision.chain
+    if asked.request.surface is Surface.COUNT_TOKENS:
+        assert (decision.refusal, decision.why) == (None, COUNTED_HERE)
+        return ["counted here"]
+    assert decision.refusal
+    return ["no_eligible_target"]
 
 
 def check_chain(asked: Asked, sendable: list[Candidate]) -> list[str]:
     """`sendable` are those that the oracle finds eligible, in the decision's order."""
     decision = asked.decision
     chain = [c.target.id for c in decision.chain]
-    now = [c.target.id for c in sendable if c.rejection is None]
+    now = [c.target.id for c in sendable if is_available(asked, c.target, c.input_tokens)]
     able = now or [c.target.id for c in sendable]
     alone = asked.request.headers.get("x-router-no-fallback") == "true"
+    length = 1 if alone else asked.snapshot.max_attempts
     assert set(chain) <= set(able)
+    forms = {c.target.id: form(asked, c.target) for c in sendable}
+    if len(asked.request.payload.rest) > LARGEST:
+        fit = [name for name in able if forms[name] == forms[chain[0]]]
+    else:
+        fit = able
+    assert set(chain) <= set(fit)
     assert len(set(chain)) == len(chain)
-    assert len(chain) == min(len(able), 1 if alone else asked.snapshot.max_attempts)
+    assert len(chain) == min(len(fit), length)
     assert ("least bad" in decision.why) == (not now)
-    return ["sent" if now else "least bad", *(["fallback"] if len(chain) > 1 else [])]
+    left = {c.target.id for c in sendable if is_too_large(c)}
+    assert left <= set(able) - set(fit)
+    if len(chain) < length:
+        assert left == set(able) - set(fit)
+    mixed = len({forms[name] for name in chain}) > 1
+    return [
+        "sent" if now else "least bad",
+        *(["fallback"] if len(chain) > 1 else []),
+        *(["of several dialects"] if mixed else []),
+        *(["translated"] if forms[chain[0]] is not True else []),
+    ]
+
+
+def is_too_large(candidate: Candidate) -> bool:
+    return candidate.rejection is not None and candidate.rejection.reason is Reason.BODY_TOO_LARGE
 
 
 def decided(request: Request, snapshot: Snapshot, view: View, draw: int) -> Asked:
@@ -426,14 +559,14 @@ def outcome_of(batch: int) -> Counter[str]:
         config = snapshot(rng)
         state = view(rng, config)
         for _ in range(REQUESTS_PER_WORLD):
-            request = Request("/v1/chat/completions", headers(rng), payload(rng))
+            one = request(rng)
             draw = rng.getrandbits(DRAW_BITS)
-            asked = decided(request, config, state, draw)
-            sizes = {f: input_tokens(request.payload, f, state) for f in FAMILIES}
+            asked = decided(one, config, state, draw)
+            sizes = {f: input_tokens(one.payload, f, state) for f in FAMILIES}
             seen.update(check(asked, sizes))
-            seen.update(one.reason for one in asked.decision.rejected)
+            seen.update(rejection.reason for rejection in asked.decision.rejected)
             seen["requests"] += 1
-            assert decided(request, config, state, draw).decision == asked.decision
+            assert decided(one, config, state, draw).decision == asked.decision
     return seen
 
 
@@ -449,9 +582,12 @@ def test_the_generated_requests_meet_everything_that_can_happen() -> None:
     for batch in range(BATCHES):
         seen.update(outcome_of(batch))
     assert seen["requests"] >= 100_000
-    for what in ("sent", "least bad", "fallback", "no_eligible_target", "model_not_found"):
+    for what in (
+        *("sent", "least bad", "fallback", "no_eligible_target", "model_not_found"),
+        *("of several dialects", "translated", "counted here"),
+    ):
         assert seen[what] >= 1000, (what, seen)
-    for reason in NOWHERE | NOT_NOW:
+    for reason in NOWHERE | NOT_NOW | {Reason.BODY_TOO_LARGE}:
         assert seen[reason] >= 1000, (reason, seen)
 
 
@@ -461,12 +597,12 @@ def test_the_oracle_tells_a_target_that_cannot_serve() -> None:
     config = replace(snapshot(rng), max_attempts=6)
     tampered = 0
     for _ in range(300):
-        request = Request("/v1/chat/completions", headers(rng), payload(rng))
-        asked = decided(request, config, View(), 0)
-        bad = [c for c in asked.decision.candidates if c.rejection]
-        if asked.decision.refusal or not bad:
+        one = request(rng)
+        asked = decided(one, config, View(), 0)
+        bad = [c for c in asked.decision.candidates if c.rejection and not is_too_large(c)]
+        if not asked.decision.chain or not bad:
             continue
-        sizes = {f: input_tokens(request.payload, f, View()) for f in FAMILIES}
+        sizes = {f: input_tokens(one.payload, f, View()) for f in FAMILIES}
         check(asked, sizes)
         forged = replace(asked.decision, chain=(*asked.decision.chain[:-1], bad[0]))
         overlooked = tuple(replace(c, rejection=None) for c in asked.decision.candidates)

@@ -1,5 +1,6 @@
 """The steps before candidates are weighed: task, estimate, match, requested model."""
 
+import json
 import time
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from configs import (
     tokens_of,
 )
 
+from extproc.dialects import openai_embeddings
+from extproc.dialects.payload import Payload
 from extproc.feature import Feature
 from extproc.policy.estimate import (
     REASONING_TOKENS,
@@ -206,6 +209,14 @@ def test_a_translation_is_as_long_as_its_source_until_answers_were_seen() -> Non
     assert output_tokens_of(payload_of(), "translation", 5000, EMPTY_VIEW) == 5000
     seen = View(output={"translation": Output(300)})
     assert output_tokens_of(payload_of(), "translation", 5000, seen) == 300
+
+
+@pytest.mark.parametrize("given_input", ["Hello", "word " * 900, [[1, 2], [3]]])
+def test_an_embedding_has_no_output(given_input: object) -> None:
+    payload = openai_embeddings.read(json.dumps({"input": given_input}).encode())
+    assert isinstance(payload, Payload)
+    for task in ("chat", "translation", "unknown"):
+        assert output_tokens_of(payload, task, 100, EMPTY_VIEW) == 0
 
 
 def test_thought_adds_to_the_output_by_the_effort_within_the_limit() -> None:

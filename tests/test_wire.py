@@ -13,19 +13,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extproc
+from extproc.access_log import TOLD_KEY
 from extproc.exchange import (
     Answer,
+    AnswerBody,
+    AnswerHeaders,
     Exchange,
-    Forward,
-    Plan,
+    PassOn,
     Proceed,
+    Reply,
     RequestBody,
     RequestHeaders,
-    Step,
+    Rewritten,
+    TakeAnswer,
 )
+from extproc.plan import Forward, Plan, Step
+from extproc.snapshot import ANSWER_NAMESPACE
 from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import TargetId
-from extproc.wire.ext_proc import METHOD, SERVICE, UnexpectedMessageError, decode, encode
+from extproc.wire.ext_proc import (
+    CODE_DETAILS,
+    EXT_PROC,
+    METHOD,
+    SERVICE,
+    UnexpectedMessageError,
+    decode,
+    encode,
+)
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
     DESCRIPTOR,
@@ -52,7 +66,7 @@ def headers_message(
     return ProcessingRequest(request_headers=part).SerializeToString()
 
 
-def sent(reply: Proceed | Forward | Answer) -> ProcessingResponse:
+def sent(reply: Reply) -> ProcessingResponse:
     return ProcessingResponse.FromString(encode(reply))
 
 
@@ -100,9 +114,45 @@ def test_metadata_and_attributes_beside_a_part_change_nothing() -> None:
     assert decode(request.SerializeToString()) == RequestBody(b"x")
 
 
+@pytest.mark.parametrize("end_of_stream", [True, False])
+@pytest.mark.parametrize(
+    ("details", "from_provider"),
+    [
+        ("via_upstream", True),
+        ("upstream_per_try_timeout", False),
+        ("direct_response", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_the_head_of_an_answer_says_whether_a_provider_made_it(
+    details: str | None, *, from_provider: bool, end_of_stream: bool
+) -> None:
+    values = [HeaderValue(key=key, raw_value=b"x") for key in (":status", "a", "a")]
+    part = HttpHeaders(headers=HeaderMap(headers=values), end_of_stream=end_of_stream)
+    request = ProcessingRequest(response_headers=part)
+    if details is not None:
+        request.attributes[EXT_PROC].update({CODE_DETAILS: details})
+    expected = AnswerHeaders({":status": "x", "a": "x,x"}, end_of_stream, from_provider)
+    assert decode(request.SerializeToString()) == expected
+
+
+def test_what_another_filter_says_of_an_answer_is_not_believed() -> None:
+    request = ProcessingRequest(response_headers=HttpHeaders())
+    request.attributes["envoy.filters.http.lua"].update({CODE_DETAILS: "via_upstream"})
+    event = AnswerHeaders({}, end_of_stream=False, from_provider=False)
+    assert decode(request.SerializeToString()) == event
+
+
+@given(st.binary(max_size=200), st.booleans())
+@quickly
+def test_an_answers_body_arrives_as_it_is_with_its_end(body: bytes, end_of_stream: bool) -> None:  # noqa: FBT001  drawn
+    part = HttpBody(body=body, end_of_stream=end_of_stream)
+    message = ProcessingRequest(response_body=part).SerializeToString()
+    assert decode(message) == AnswerBody(body, end_of_stream)
+
+
 UNASKED = {
-    "response_headers": ProcessingRequest(response_headers=HttpHeaders()),
-    "response_body": ProcessingRequest(response_body=HttpBody(body=b"canary-8d2f")),
     "request_trailers": ProcessingRequest(request_trailers=HttpTrailers()),
     "response_trailers": ProcessingRequest(response_trailers=HttpTrailers()),
     "nothing": ProcessingRequest(),
@@ -117,7 +167,7 @@ def test_a_part_that_was_not_asked_for_is_refused_by_its_name(part: str) -> None
 
 def test_every_part_that_envoy_can_send_is_read_or_refused_above() -> None:
     parts = ProcessingRequest.DESCRIPTOR.oneofs_by_name["request"].fields
-    read = {"request_headers", "request_body"}
+    read = {"request_headers", "request_body", "response_headers", "response_body"}
     assert {field.name for field in parts} == read | (UNASKED.keys() - {"nothing"})
 
 
@@ -134,16 +184,99 @@ def test_any_bytes_are_an_event_or_one_of_two_errors(message: bytes) -> None:
         event = decode(message)
     except (DecodeError, UnexpectedMessageError):
         return
-    assert isinstance(event, RequestHeaders | RequestBody)
+    assert isinstance(event, RequestHeaders | RequestBody | AnswerHeaders | AnswerBody)
 
 
 # Out
 
 
-def test_to_proceed_is_an_empty_answer_to_the_headers() -> None:
-    response = sent(Proceed())
+def test_to_proceed_changes_nothing_and_asks_for_the_answers_head_if_it_may_be_needed() -> None:
+    assert MessageToDict(sent(Proceed())) == {"requestHeaders": {}}
+    response = sent(Proceed(awaits_answer=True))
     assert response.WhichOneof("response") == "request_headers"
-    assert MessageToDict(response) == {"requestHeaders": {}}
+    assert MessageToDict(response) == {
+        "requestHeaders": {},
+        "modeOverride": {
+            "requestHeaderMode": "SEND",
+            "requestBodyMode": "BUFFERED",
+            "responseHeaderMode": "SEND",
+            "requestTrailerMode": "SKIP",
+            "responseTrailerMode": "SKIP",
+        },
+    }
+
+
+def test_an_answer_is_passed_on_by_an_empty_reply_to_its_head() -> None:
+    assert MessageToDict(sent(PassOn())) == {"responseHeaders": {}}
+
+
+@pytest.mark.parametrize(("buffered", "mode"), [(True, "BUFFERED"), (False, "STREAMED")])
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+def test_an_answer_is_taken_as_it_comes_or_whole_and_loses_its_length(
+    content_type: str, mode: str, *, buffered: bool
+) -> None:
+    response = sent(TakeAnswer(buffered, content_type))
+    assert MessageToDict(response.mode_override) == {
+        "responseHeaderMode": "SEND",
+        "responseBodyMode": mode,
+    }
+    common = response.response_headers.response
+    assert common.status == common.CONTINUE
+    (option,) = common.header_mutation.set_headers
+    assert (option.header.key, option.header.raw_value) == ("content-type", content_type.encode())
+    assert not option.HasField("append")
+    assert list(common.header_mutation.remove_headers) == ["content-length"]
+
+
+def test_what_the_client_gets_instead_replaces_the_answers_body() -> None:
+    response = sent(Rewritten(b'data: {"a":"\xc5\xbc"}\n\n', last=False))
+    assert response.WhichOneof("response") == "response_body"
+    common = response.response_body.response
+    assert common.body_mutation.WhichOneof("mutation") == "body"
+    assert common.body_mutation.body == b'data: {"a":"\xc5\xbc"}\n\n'
+    assert common.status == common.CONTINUE
+    assert not common.HasField("header_mutation")
+    assert not response.HasField("dynamic_metadata")
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_where_nothing_comes_of_a_piece_it_is_taken_out(*, last: bool) -> None:
+    mutation = sent(Rewritten(b"", last)).response_body.response.body_mutation
+    assert mutation.WhichOneof("mutation") == "clear_body"
+    assert mutation.clear_body
+
+
+def test_what_an_answer_told_is_metadata_for_the_access_log() -> None:
+    told = '{"model":"\u017c","input_tokens":3}'
+    response = sent(Rewritten(b"x", last=True, told=told.encode()))
+    assert MessageToDict(response.dynamic_metadata) == {ANSWER_NAMESPACE: {TOLD_KEY: told}}
+    assert response.response_body.response.body_mutation.body == b"x"
+
+
+def test_an_answer_that_the_router_ends_tells_as_one_that_went_on_does() -> None:
+    response = sent(Answer(500, {}, b"{}", told=b'{"model":"m"}'))
+    assert response.WhichOneof("response") == "immediate_response"
+    assert MessageToDict(response.dynamic_metadata) == {
+        ANSWER_NAMESPACE: {TOLD_KEY: '{"model":"m"}'}
+    }
+    assert not sent(Answer(500, {}, b"{}")).HasField("dynamic_metadata")
+
+
+def test_an_answer_that_turned_out_to_be_another_gets_another_head() -> None:
+    given_headers = {":status": "502", "content-type": "application/json"}
+    response = sent(Rewritten(b"{}", last=True, headers=given_headers))
+    options = response.response_body.response.header_mutation.set_headers
+    assert {o.header.key: o.header.raw_value.decode() for o in options} == given_headers
+    assert not any(option.HasField("append") for option in options)
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 16_384, 2_097_152])
+def test_an_answers_piece_survives_whatever_its_length(size: int) -> None:
+    body, told = b"x" * size, b"y" * (size // 2)
+    response = sent(Rewritten(body, last=True, told=told, headers={"a": "b"}))
+    assert response.response_body.response.body_mutation.body == body
+    expected = {ANSWER_NAMESPACE: {TOLD_KEY: told.decode()}} if told else {}
+    assert MessageToDict(response.dynamic_metadata) == expected
 
 
 def forwarded() -> Forward:
@@ -223,6 +356,19 @@ def test_the_chain_and_the_plan_are_two_namespaces_of_metadata() -> None:
             },
         },
     }
+
+
+def test_what_a_target_needs_of_its_own_stands_beside_its_endpoint() -> None:
+    first = Step(TargetId("a/x"), "guard:a/x", "/messages", None, headers=(("a-b", "1,2"),))
+    second = Step(TargetId("b/y"), "guard:b/y", "/chat/completions", None, carried=True)
+    bodies = {TargetId("b/y"): '{"model":"\u017c"}'.encode()}
+    reply = Forward(b"{}", {}, (first, second), Plan("01M", "r", 0), bodies=bodies)
+    metadata = MessageToDict(sent(reply).dynamic_metadata)
+    assert metadata["llm.plan"]["cand"] == {
+        "a/x": {"endpoint": "/messages", "headers": {"a-b": "1,2"}},
+        "b/y": {"endpoint": "/chat/completions", "carried": 1},
+    }
+    assert metadata["llm.bodies"] == {"b/y": '{"model":"\u017c"}'}
 
 
 def test_metadata_survives_whatever_its_length() -> None:

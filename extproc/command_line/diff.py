@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _goes(decision: Decision) -> str:
     if decision.refusal:
         return f"refused ({decision.refusal.code})"
-    return decision.chain[0].target.id
+    return decision.chain[0].target.id if decision.chain else "counted here"
 
 
 def _cost(decision: Decision) -> float | None:

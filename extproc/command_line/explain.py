@@ -80,7 +80,8 @@ def _lines(decision: Decision) -> Iterator[str]:
     if decision.refusal:
         yield f"refused   {decision.refusal.status} {decision.refusal.code}: {decision.why}"
         return
-    yield "chain     " + " → ".join(c.target.id for c in decision.chain)
+    if decision.chain:
+        yield "chain     " + " → ".join(c.target.id for c in decision.chain)
     yield f"why       {decision.why}"
 
 

@@ -42,11 +42,13 @@ from extproc.access_log import (
     RECORD_KEY,
     RECORD_NAMESPACE,
     REQUESTS,
+    TOLD_KEY,
     USAGE_NAMESPACE,
     Field,
 )
 from extproc.envoy_config.extension import cel_filter
 from extproc.envoy_config.upstream import METADATA_NAMESPACE
+from extproc.snapshot import ANSWER_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +117,7 @@ _REQUEST: Final[Mapping[str, str]] = {
     Field.UPSTREAM_US: "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:us)%",
     Field.TRACEPARENT: "%REQ(traceparent)%",
     Field.RECORD: f"%DYNAMIC_METADATA({RECORD_NAMESPACE}:{RECORD_KEY})%",
+    Field.TOLD: f"%DYNAMIC_METADATA({ANSWER_NAMESPACE}:{TOLD_KEY})%",
     Field.MODEL: f"%CEL({_USAGE}.model)%",
     Field.INPUT_TOKENS: f"%CEL({_USAGE}.input_tokens)%",
     Field.OUTPUT_TOKENS: f"%CEL({_USAGE}.output_tokens)%",

@@ -44,7 +44,12 @@ from extproc.envoy_config.route import (
 )
 from extproc.envoy_config.token_usage import token_usage_filter
 from extproc.envoy_config.upstream import HELPER_PREFIX, remove_prefix, upstream_filters
-from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
+from extproc.snapshot import (
+    ANSWER_NAMESPACE,
+    BODIES_NAMESPACE,
+    CHAIN_NAMESPACE,
+    PLAN_NAMESPACE,
+)
 
 if TYPE_CHECKING:
     from extproc.envoy_config.deployment import Deployment
@@ -123,7 +128,9 @@ _NOBODY_IS_INTERNAL: Final = HttpConnectionManagerInternalAddressConfig(
 def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
     """The whole body goes to the service in one message, and one answer comes back.
 
-    Only BUFFERED lets the answer to the body choose the route. No response goes there at all.
+    Only BUFFERED lets the answer to the body choose the route. Of a response the service sees
+    something only if it keeps its stream open, which it does where one may need translation; it
+    then asks for the body as it needs it.
     """
     return ExternalProcessor(
         grpc_service=GrpcService(
@@ -136,6 +143,8 @@ def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
         processing_mode=ProcessingMode(
             request_header_mode=ProcessingModeHeaderSendMode.SEND,
             request_body_mode=ProcessingModeBodySendMode.BUFFERED,
+            # The reply to a request's headers turns it on: an answer to what is not even HTTP would
+            # else wait for the service, and its connection does not.
             response_header_mode=ProcessingModeHeaderSendMode.SKIP,
             response_body_mode=ProcessingModeBodySendMode.NONE,
             request_trailer_mode=ProcessingModeHeaderSendMode.SKIP,
@@ -145,8 +154,17 @@ def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
         mutation_rules=HeaderMutationRules(allow_envoy=True),
         metadata_options=MetadataOptions(
             receiving_namespaces=MetadataOptionsMetadataNamespaces(
-                untyped=[PLAN_NAMESPACE, CHAIN_NAMESPACE, RECORD_NAMESPACE]
+                untyped=[
+                    PLAN_NAMESPACE,
+                    CHAIN_NAMESPACE,
+                    RECORD_NAMESPACE,
+                    BODIES_NAMESPACE,
+                    ANSWER_NAMESPACE,
+                ]
             )
         ),
+        allow_mode_override=True,
         request_attributes=["source.address", "request.id"],
+        # Tells a provider's answer from one that Envoy made.
+        response_attributes=["response.code_details"],
     )

@@ -18,13 +18,19 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Struct
 
+from extproc.dialects import PATHS
 from extproc.envoy_config.clusters import UNROUTED
 from extproc.envoy_config.extension import cel_filter
+from extproc.vocabulary import Surface
 
 if TYPE_CHECKING:
     from extproc.snapshot import Snapshot
 
 _OURS: Final = 'response.code_details == ""'
+
+_FOR_ANTHROPIC: Final = (
+    f"request.url_path.matches('^({PATHS[Surface.MESSAGES]}|{PATHS[Surface.COUNT_TOKENS]})$')"
+)
 
 _INVALID: Final = "invalid_request_error"
 _SERVER: Final = "server_error"
@@ -116,11 +122,24 @@ def local_replies(snapshot: Snapshot) -> LocalReplyConfig:
         mappers=[
             ResponseMapper(filter=cel_filter(_OURS)),  # the first that holds ends the search
             *(
+                ResponseMapper(
+                    filter=cel_filter(f"{_FOR_ANTHROPIC} && ({row.when})"),
+                    body_format_override=_anthropic(row),
+                )
+                for row in rows
+            ),
+            *(
                 ResponseMapper(filter=cel_filter(row.when), body_format_override=_openai(row))
                 for row in rows
             ),
         ]
     )
+
+
+def _anthropic(reply: LocalReply) -> SubstitutionFormatString:
+    kind = {_INVALID: "invalid_request_error", _SERVER: "api_error"}[reply.kind]
+    error = {"type": kind, "message": reply.message}
+    return SubstitutionFormatString(json_format=Struct.from_dict({"type": "error", "error": error}))
 
 
 def _openai(reply: LocalReply) -> SubstitutionFormatString:

@@ -20,15 +20,17 @@ from envoy_data_plane.envoy.extensions.filters.http.ext_proc.v3 import ExtProcPe
 from envoy_data_plane.envoy.type.matcher.v3 import RegexMatcher
 from envoy_data_plane.google.protobuf import Any
 
-from extproc.dialects import LLM_PATHS
+from extproc.dialects import MODELS_PATH, PATHS
 from extproc.envoy_config.clusters import PASSTHROUGH, UNROUTED, passthrough_origin
 from extproc.envoy_config.extension import set_header
 from extproc.envoy_config.priority_group import chain_specifier
+from extproc.envoy_config.token_usage import token_usage_of
 from extproc.envoy_config.upstream import METADATA_NAMESPACE
 from extproc.snapshot import PLAN_NAMESPACE
 
 if TYPE_CHECKING:
     from extproc.snapshot import Passthrough, Snapshot
+    from extproc.vocabulary import Surface
 
 EXT_PROC: Final = "envoy.filters.http.ext_proc"
 
@@ -75,7 +77,11 @@ def route_configuration(snapshot: Snapshot) -> RouteConfiguration:
             VirtualHost(
                 name="llm",
                 domains=["*"],
-                routes=[_llm(snapshot), everything_else],
+                routes=[
+                    *(_llm(snapshot, surface, path) for surface, path in PATHS.items()),
+                    _llm(snapshot, None, MODELS_PATH.pattern),
+                    everything_else,
+                ],
                 include_request_attempt_count=True,  # the per-attempt log reads it
                 request_body_buffer_limit=body_buffer_bytes(snapshot),
             )
@@ -83,11 +89,11 @@ def route_configuration(snapshot: Snapshot) -> RouteConfiguration:
     )
 
 
-def _llm(snapshot: Snapshot) -> Route:
-    any_path = "|".join(f"(?:{path})" for path in LLM_PATHS)
+def _llm(snapshot: Snapshot, surface: Surface | None, path: str) -> Route:
     return Route(
-        name="llm",
-        match=RouteMatch(safe_regex=RegexMatcher(regex=any_path)),
+        name=f"llm-{surface or 'models'}",
+        match=RouteMatch(safe_regex=RegexMatcher(regex=path)),
+        typed_per_filter_config=token_usage_of(surface) if surface else {},
         route=RouteAction(
             inline_cluster_specifier_plugin=chain_specifier(default_cluster=UNROUTED),
             timeout=NEVER,  # the default of 15 s covers the whole answer and would cut streams

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from extproc.dialects.conversation import Demand
+from extproc.dialects.registry import PROVIDERS
 from extproc.feature import Feature
-from extproc.vocabulary import Candidate, ModelName, Reason, Rejection
+from extproc.vocabulary import Candidate, ModelName, Reason, Rejection, Surface, Target
 
 _HEADROOM_TENTHS: Final = 11
 """An estimate may be short by a tenth."""
@@ -24,7 +26,8 @@ class Need:
     """What one request, its route and its app ask of every target.
 
     `output_tokens` are expected; `output_tokens_max` is the request's own limit, which providers
-    hold against the window whatever the answer takes.
+    hold against the window whatever the answer takes. `demands` only bind a target that does not
+    speak `surface` itself: those that its API has no counterpart for make it ineligible.
     """
 
     features: frozenset[Feature]
@@ -38,6 +41,8 @@ class Need:
     region: str | None = None
     allowed_models: frozenset[ModelName] | None = None
     avoid: frozenset[str] = frozenset()
+    surface: Surface = Surface.CHAT
+    demands: frozenset[Demand] = frozenset()
 
 
 _Finding = tuple[Reason, str] | None
@@ -50,6 +55,8 @@ def checks_of(need: Need) -> tuple[Check, ...]:
         (_app_policy, need.allowed_models is not None),
         (_avoided, bool(need.avoid)),
         (_capability, bool(need.features)),
+        (_only_embeds, Feature.EMBEDDINGS not in need.features),
+        (_translation, bool(need.demands)),
         (_context_window, True),
         (_region, need.region is not None),
         (_quality, need.quality_min is not None),
@@ -95,6 +102,27 @@ def _capability(candidate: Candidate, need: Need) -> _Finding:
     feature = min(missing)
     lacks = "which it lacks" if feature in known else "which it is not known to have"
     return Reason.CAPABILITY, f"needs {feature}, {lacks}"
+
+
+def _only_embeds(candidate: Candidate, _need: Need) -> _Finding:
+    if not candidate.target.model.capabilities.get(Feature.EMBEDDINGS):
+        return None
+    return Reason.CAPABILITY, "needs an answer, and it only embeds"
+
+
+def is_native(target: Target, surface: Surface) -> bool:
+    """Whether its provider speaks the client's API itself."""
+    return surface in target.provider.endpoints
+
+
+def _translation(candidate: Candidate, need: Need) -> _Finding:
+    provider = candidate.target.provider
+    if is_native(candidate.target, need.surface):
+        return None
+    lacking = need.demands & PROVIDERS[provider.api].lacks(candidate.target)
+    if not lacking:
+        return None
+    return Reason.CAPABILITY, f"needs {min(lacking)}, which its API `{provider.api}` can't give"
 
 
 def _context_window(candidate: Candidate, need: Need) -> _Finding:

@@ -45,6 +45,8 @@ def input_tokens(payload: Payload, family: Family, view: View) -> int:
 
 def output_tokens_of(payload: Payload, task_type: str, input_tokens: int, view: View) -> int:
     """Tokens of the answer, what is thought included, at most what the request allows."""
+    if Feature.EMBEDDINGS in payload.features:
+        return 0
     limit = payload.output_tokens_max
     answer = output_tokens(task_type, limit, view.output, input_tokens)
     whole = answer + reasoning_tokens_of(payload)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extproc.dialects.payload import Payload
+from extproc.vocabulary import Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,4 @@ class Request:
     path: str
     headers: Mapping[str, str]
     payload: Payload
+    surface: Surface = Surface.CHAT

@@ -11,7 +11,8 @@ from typing import Final
 
 import grpc.aio
 
-from extproc.exchange import Answer, Exchange, Proceed, refused
+from extproc.exchange import Answer, Exchange
+from extproc.plan import Forward
 from extproc.policy.draw import DRAW_BITS
 from extproc.servers.router import Router
 from extproc.servers.traces import where
@@ -36,7 +37,8 @@ class ExtProcStream:
     """One exchange in bytes, whoever carries them: each message has exactly one answer.
 
     It never raises. Once `finished`, no more messages are wanted: the stream ends there, so that
-    Envoy sends nothing of the response here.
+    Envoy sends nothing more here, and of the response nothing at all unless it may be in another
+    dialect than the client's.
     """
 
     __slots__ = ("_exchange", "_router", "finished")
@@ -51,7 +53,8 @@ class ExtProcStream:
             return self._received(message)
         except Exception as error:  # noqa: BLE001  an unanswered request is forwarded unrouted
             self.finished = True
-            return encode(_broken(error))
+            _log.error("%s in an exchange, answered 500\n%s", type(error).__name__, where(error))
+            return encode(self._exchange.error(_BROKEN))
 
     def _received(self, message: bytes) -> bytes:
         event = decode(message)
@@ -59,10 +62,12 @@ class ExtProcStream:
         began_ns = time.perf_counter_ns()
         draw = _random_bits(DRAW_BITS)
         reply = self._exchange.receive(event, now=now, draw=draw)
-        self.finished = not isinstance(reply, Proceed)
-        if isinstance(reply, Answer) and not reply.decision:
-            self._router.metrics.undecided(reply.status)
-        if isinstance(reply, Proceed) or not reply.decision:
+        self.finished = self._exchange.finished
+        if not isinstance(reply, (Answer, Forward)):
+            return encode(reply)
+        if reply.decision is None:
+            if isinstance(reply, Answer) and reply.told is None:
+                self._router.metrics.undecided(reply.status)
             return encode(reply)
         decide_us = (time.perf_counter_ns() - began_ns) // 1000
         request_id = self._exchange.request_id
@@ -112,11 +117,6 @@ class ExtProcService:
             self.process
         )
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
-
-
-def _broken(error: Exception) -> Answer:
-    _log.error("%s in an exchange, answered 500\n%s", type(error).__name__, where(error))
-    return refused(_BROKEN)
 
 
 def channel_options(body_bytes_max: int) -> list[tuple[str, int]]:

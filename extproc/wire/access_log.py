@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field
+from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field, Told
 from extproc.outcome import Attempt, Ended, Ending, Failure, Usage
 from extproc.vocabulary import ReportedModel, TargetId
 
@@ -20,6 +21,8 @@ METHOD: Final = "Export"
 TAKEN: Final = ExportLogsServiceResponse().SerializeToString()
 
 Fields = Mapping[str, str]
+
+_decode_told: Final = msgspec.json.Decoder(Told).decode
 
 _ABSENT: Final = frozenset({"", "-"})
 _NO_LIMITS: Final = "\n".join("-" for _ in LIMIT_HEADERS)
@@ -108,7 +111,8 @@ def _failure(status: int | None, flags: frozenset[str]) -> Failure | None:
 
 def _ended(fields: Fields) -> Ended:
     answered = Field.UPSTREAM_US in fields and Field.TARGET in fields
-    model = fields.get(Field.MODEL)
+    told = _told(fields)
+    model = told.model if told else fields.get(Field.MODEL)
     return Ended(
         request_id=fields[Field.REQUEST_ID],
         record=fields[Field.RECORD],
@@ -118,17 +122,17 @@ def _ended(fields: Fields) -> Ended:
         status=int(fields.get(Field.STATUS, "0")),
         ttfb_ms=_milliseconds(fields, Field.FIRST_BYTE_US),
         duration_ms=_duration_ms(fields),
-        ending=_ending(_flags(fields), answered=answered),
-        usage=_usage(fields),
+        ending=_ending(_flags(fields), answered=answered, whole=told is None or told.whole),
+        usage=_usage_told(told) if told else _usage(fields),
         reported_model=ReportedModel(model) if model else None,
         traceparent=fields.get(Field.TRACEPARENT),
     )
 
 
-def _ending(flags: frozenset[str], *, answered: bool) -> Ending:
+def _ending(flags: frozenset[str], *, answered: bool, whole: bool) -> Ending:
     if flags & _LEFT:
         return Ending.ABORTED
-    if answered and flags & (_BROKEN_OFF | _TIMED_OUT):
+    if answered and (not whole or flags & (_BROKEN_OFF | _TIMED_OUT)):
         return Ending.TRUNCATED
     return Ending.COMPLETE
 
@@ -143,6 +147,24 @@ def _usage(fields: Fields) -> Usage | None:
         cache_read_tokens=int(fields.get(Field.CACHE_READ_TOKENS, "0")),
         cache_write_tokens=int(fields.get(Field.CACHE_WRITE_TOKENS, "0")),
         reasoning_tokens=int(fields.get(Field.REASONING_TOKENS, "0")),
+    )
+
+
+def _told(fields: Fields) -> Told | None:
+    """What a translated answer told, which Envoy sees only as the client's dialect has it."""
+    said = fields.get(Field.TOLD)
+    return _decode_told(said) if said else None
+
+
+def _usage_told(told: Told) -> Usage | None:
+    if told.input_tokens is None or told.output_tokens is None:
+        return None
+    return Usage(
+        input_tokens=told.input_tokens,
+        output_tokens=told.output_tokens,
+        cache_read_tokens=told.cache_read_tokens or 0,
+        cache_write_tokens=told.cache_write_tokens or 0,
+        reasoning_tokens=told.reasoning_tokens or 0,
     )
 
 

@@ -8,19 +8,27 @@ from typing import Final
 
 from google.protobuf.struct_pb2 import Struct
 
-from extproc.access_log import RECORD_KEY, RECORD_NAMESPACE
+from extproc.access_log import RECORD_KEY, RECORD_NAMESPACE, TOLD_KEY
 from extproc.exchange import (
     Answer,
+    AnswerBody,
+    AnswerHeaders,
     Event,
-    Forward,
-    Plan,
+    PassOn,
     Proceed,
     Reply,
     RequestBody,
     RequestHeaders,
-    Step,
+    Rewritten,
+    TakeAnswer,
 )
-from extproc.snapshot import CHAIN_NAMESPACE, PLAN_NAMESPACE
+from extproc.plan import Forward, Plan, Step
+from extproc.snapshot import (
+    ANSWER_NAMESPACE,
+    BODIES_NAMESPACE,
+    CHAIN_NAMESPACE,
+    PLAN_NAMESPACE,
+)
 from extproc.wire.encoding import array, delimited, field, number, structure, tag, text, varint
 from extproc.wire.pb.core_pb2 import HeaderMap, HeaderValue, HeaderValueOption
 from extproc.wire.pb.ext_proc_pb2 import (
@@ -34,21 +42,47 @@ from extproc.wire.pb.ext_proc_pb2 import (
     ProcessingResponse,
 )
 from extproc.wire.pb.http_status_pb2 import HttpStatus, StatusCode
+from extproc.wire.pb.processing_mode_pb2 import ProcessingMode
 
 SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 METHOD: Final = "Process"
 
+EXT_PROC: Final = "envoy.filters.http.ext_proc"
+"""The filter's name, under which attributes come."""
+
+CODE_DETAILS: Final = "response.code_details"
+"""The attribute that says where an answer is from."""
+
+_FROM_PROVIDER: Final = "via_upstream"
+
+# Whether the answer will be needed is known when the body is, but only here can it be asked for.
 _PROCEED: Final = ProcessingResponse(request_headers=HeadersResponse()).SerializeToString()
+_PROCEED_AND_AWAIT: Final = ProcessingResponse(
+    request_headers=HeadersResponse(),
+    mode_override=ProcessingMode(
+        request_header_mode=ProcessingMode.SEND,
+        request_body_mode=ProcessingMode.BUFFERED,
+        response_header_mode=ProcessingMode.SEND,
+        request_trailer_mode=ProcessingMode.SKIP,
+        response_trailer_mode=ProcessingMode.SKIP,
+    ),
+).SerializeToString()
+_PASS_ON: Final = ProcessingResponse(response_headers=HeadersResponse()).SerializeToString()
 
 STEPS_MAX: Final = 4096
 """Encoded attempts that are kept; a config has one for each guard and way to rewrite a payload."""
 
+HEADER_CHARS_KEPT_MAX: Final = 200
+"""Of an attempt's own headers, if it is to be kept."""
+
+_RESPONSE_BODY: Final = tag(ProcessingResponse.RESPONSE_BODY_FIELD_NUMBER)
 _REQUEST_BODY: Final = tag(ProcessingResponse.REQUEST_BODY_FIELD_NUMBER)
 _DYNAMIC_METADATA: Final = tag(ProcessingResponse.DYNAMIC_METADATA_FIELD_NUMBER)
 _RESPONSE: Final = tag(BodyResponse.RESPONSE_FIELD_NUMBER)
 _HEADER_MUTATION: Final = tag(CommonResponse.HEADER_MUTATION_FIELD_NUMBER)
 _BODY_MUTATION: Final = tag(CommonResponse.BODY_MUTATION_FIELD_NUMBER)
 _BODY: Final = tag(BodyMutation.BODY_FIELD_NUMBER)
+_CLEARED: Final = BodyMutation(clear_body=True).SerializeToString()
 _SET_HEADERS: Final = tag(HeaderMutation.SET_HEADERS_FIELD_NUMBER)
 _HEADER: Final = tag(HeaderValueOption.HEADER_FIELD_NUMBER)
 _KEY: Final = tag(HeaderValue.KEY_FIELD_NUMBER)
@@ -70,6 +104,14 @@ def decode(message: bytes) -> Event:
             return RequestHeaders(_headers(part.headers), part.end_of_stream)
         case "request_body":
             return RequestBody(request.request_body.body)
+        case "response_headers":
+            part = request.response_headers
+            details = request.attributes[EXT_PROC].fields[CODE_DETAILS].string_value
+            return AnswerHeaders(
+                _headers(part.headers), part.end_of_stream, details == _FROM_PROVIDER
+            )
+        case "response_body":
+            return AnswerBody(request.response_body.body, request.response_body.end_of_stream)
         case other:
             raise UnexpectedMessageError(f"{other or 'nothing'} was sent to the router")
 
@@ -78,11 +120,17 @@ def encode(reply: Reply, record: bytes | None = None) -> bytes:
     """`record` is the decision's, in JSON; Envoy hands it on to whoever reads its access log."""
     match reply:
         case Proceed():
-            return _PROCEED
+            return _PROCEED_AND_AWAIT if reply.awaits_answer else _PROCEED
         case Forward():
             return _forward(reply, record)
         case Answer():
             return _answer(reply, record)
+        case PassOn():
+            return _PASS_ON
+        case TakeAnswer():
+            return _take_answer(reply)
+        case Rewritten():
+            return _rewritten(reply)
 
 
 def _headers(headers: HeaderMap) -> dict[str, str]:
@@ -100,6 +148,7 @@ def _forward(reply: Forward, record: bytes | None) -> bytes:
             field(CHAIN_NAMESPACE, _chain(reply.chain)),
             field(PLAN_NAMESPACE, _plan(reply.plan, reply.chain)),
             *([_recorded(record)] if record else ()),
+            *([field(BODIES_NAMESPACE, _bodies(reply))] if reply.bodies else ()),
         ]
     )
     common = delimited(_HEADER_MUTATION, _mutation(reply.headers)) + _CLEAR_ROUTE_CACHE
@@ -131,8 +180,14 @@ def _plan(plan: Plan, steps: tuple[Step, ...]) -> bytes:
         field("decision", text(plan.decision)),
         field("route", text(plan.route)),
         field("plen", number(plan.prefix_bytes)),
-        field("cand", structure(*map(_needs, steps))),
+        field("cand", structure(*[_needs_of(step) for step in steps])),
     )
+
+
+def _needs_of(step: Step) -> bytes:
+    # Headers may be a client's own, as long and as many as it likes: those are not kept.
+    is_short = sum([len(value) for _, value in step.headers]) <= HEADER_CHARS_KEPT_MAX
+    return _needs(step) if is_short else _needs.__wrapped__(step)
 
 
 @lru_cache(maxsize=STEPS_MAX)
@@ -141,7 +196,52 @@ def _needs(step: Step) -> bytes:
     needs = [field("endpoint", text(step.endpoint))]
     if step.prefix is not None:
         needs.append(field("prefix", text(step.prefix)))
+    if step.carried:
+        needs.append(field("carried", number(1)))
+    if step.headers:
+        headers = [field(name, text(value)) for name, value in step.headers]
+        needs.append(field("headers", structure(*headers)))
     return field(step.target, structure(*needs))
+
+
+def _bodies(reply: Forward) -> bytes:
+    """The bodies of those targets that can't be given the one that is sent."""
+    return structure(*[field(name, text(body.decode())) for name, body in reply.bodies.items()])
+
+
+@lru_cache(maxsize=16)
+def _take_answer(reply: TakeAnswer) -> bytes:
+    mode = ProcessingMode.BUFFERED if reply.buffered else ProcessingMode.STREAMED
+    common = CommonResponse(
+        header_mutation=HeaderMutation(
+            set_headers=[HeaderValueOption(header=_header_value(reply.content_type))],
+            remove_headers=["content-length"],
+        )
+    )
+    return ProcessingResponse(
+        response_headers=HeadersResponse(response=common),
+        mode_override=ProcessingMode(
+            response_header_mode=ProcessingMode.SEND, response_body_mode=mode
+        ),
+    ).SerializeToString()
+
+
+def _header_value(content_type: str) -> HeaderValue:
+    return HeaderValue(key="content-type", raw_value=content_type.encode("latin-1"))
+
+
+def _rewritten(reply: Rewritten) -> bytes:
+    # An empty body in a mutation would leave the one there is.
+    body = delimited(_BODY, reply.body) if reply.body else _CLEARED
+    common = delimited(_BODY_MUTATION, body)
+    if reply.headers:
+        common = delimited(_HEADER_MUTATION, _mutation(reply.headers)) + common
+    told = delimited(_DYNAMIC_METADATA, _told(reply.told)) if reply.told else b""
+    return told + delimited(_RESPONSE_BODY, delimited(_RESPONSE, common))
+
+
+def _told(told: bytes) -> bytes:
+    return field(ANSWER_NAMESPACE, structure(field(TOLD_KEY, text(told.decode()))))
 
 
 def _recorded(record: bytes) -> bytes:
@@ -149,8 +249,9 @@ def _recorded(record: bytes) -> bytes:
 
 
 def _answer(reply: Answer, record: bytes | None) -> bytes:
+    metadata = (_recorded(record) if record else b"") + (_told(reply.told) if reply.told else b"")
     return ProcessingResponse(
-        dynamic_metadata=Struct.FromString(_recorded(record)) if record else None,
+        dynamic_metadata=Struct.FromString(metadata) if metadata else None,
         immediate_response=ImmediateResponse(
             status=HttpStatus(code=StatusCode.Name(reply.status)),
             headers=HeaderMutation.FromString(_mutation(reply.headers)),
