@@ -1,6 +1,7 @@
 """The generated configuration: a real Envoy takes it, and it says what the design asks for."""
 
 import json
+import re
 import stat
 import subprocess
 import time
@@ -28,14 +29,17 @@ from extproc.envoy_config.files import (
     DirectoryError,
     read_deployment,
     read_resources,
+    remove_secrets,
+    secret_files,
     secrets_of,
     version_of,
     write_secrets,
 )
 from extproc.envoy_config.local_replies import table
 from extproc.envoy_config.origin import Origin
-from extproc.envoy_config.route import RESPONSE_HEADERS, REWRITE_BYTES_MAX
+from extproc.envoy_config.route import EXT_PROC, RESPONSE_HEADERS, REWRITE_BYTES_MAX
 from extproc.envoy_config.secrets import place_of, secret_file_name
+from extproc.envoy_config.signing import credentials_file_name
 from extproc.envoy_config.upstream import SCRUBBED_HEADERS
 from extproc.envoy_config.xds import CDS, LDS, RDS, resources
 from extproc.snapshot import HealthCheck, Passthrough, Snapshot, guard_name
@@ -44,6 +48,7 @@ from extproc.vocabulary import (
     ModelName,
     Provider,
     ProviderName,
+    Surface,
     Target,
     TargetId,
     UpstreamModel,
@@ -81,6 +86,17 @@ LOCAL = replace(
     base_path="",
     has_credential=False,
 )
+
+
+BEDROCK = replace(
+    OPENAI,
+    name=ProviderName("bedrock"),
+    host="bedrock-runtime.eu-west-1.amazonaws.com",
+    base_path="",
+    credential_header="",
+    credential_prefix="",
+)
+SIGNING_KEY = "AKIDCANARY00004F1D:c2VjcmV0/canary"
 
 
 def target(provider: Provider, model: str = "m") -> Target:
@@ -166,6 +182,8 @@ VALID: Mapping[str, Snapshot] = {
     "plain-passthrough": replace(
         EVERYTHING, passthrough=Passthrough(host="::1", port=80, tls=False, base_path="")
     ),
+    "signing": snapshot(BEDROCK, OPENAI),
+    "signing-alone": snapshot(replace(BEDROCK, headers={"x-account": "1"})),
     "health-check-off": replace(EVERYTHING, health_check=HealthCheck(enabled=False)),
     "ip-literals": snapshot(
         replace(OPENAI, host="192.0.2.1"), replace(ANTHROPIC, host="2001:db8::1")
@@ -177,7 +195,11 @@ VALID: Mapping[str, Snapshot] = {
 
 def validate(of: Snapshot, directory: Path, where: Callable[[Deployment], Deployment]) -> None:
     place = where(deployment(directory / SECRETS_DIR))
-    keys = {name: KEY for name, provider in of.providers.items() if provider.has_credential}
+    keys = {
+        name: KEY if provider.credential_header else SIGNING_KEY
+        for name, provider in of.providers.items()
+        if provider.has_credential
+    }
     write(directory, of, place, keys)
     everything_in_one = directory / "static.json"
     everything_in_one.write_text(to_json(bootstrap(of, place)), "utf-8")
@@ -221,11 +243,61 @@ def test_only_the_owner_can_read_a_key(tmp_path: Path) -> None:
         }
 
 
+def test_a_key_to_sign_with_is_in_a_file_of_awss_form_and_nowhere_else(tmp_path: Path) -> None:
+    place = deployment(tmp_path / SECRETS_DIR)
+    key_id, _, secret = SIGNING_KEY.partition(":")
+    path = tmp_path / SECRETS_DIR / "bedrock@bedrock-runtime.eu-west-1.amazonaws.com.aws"
+    for _ in range(2):
+        write(tmp_path, snapshot(BEDROCK, OPENAI), place, {BEDROCK.name: SIGNING_KEY})
+        assert path.read_text("utf-8") == (
+            f"[default]\naws_access_key_id={key_id}\naws_secret_access_key={secret}\n"
+        )
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        holding = {
+            file
+            for file in tmp_path.rglob("*")
+            if file.is_file() and {key_id, secret} & set(re.split(r"[=\n\"]", file.read_text()))
+        }
+        assert holding == {path}
+
+
+def test_secrets_of_both_forms_are_found_and_removed(tmp_path: Path) -> None:
+    providers = snapshot(BEDROCK, OPENAI)
+    secrets = secrets_of(providers, {BEDROCK.name: SIGNING_KEY, OPENAI.name: KEY})
+    changed = write_secrets(tmp_path, secrets)
+    assert set(changed.values()) == {None}
+    assert secret_files(tmp_path) == set(secrets) == {path.name for path in changed}
+    assert {Path(name).suffix for name in secrets} == {".json", ".aws"}
+    remove_secrets(tmp_path, secrets)
+    assert secret_files(tmp_path) == set()
+
+
+def test_a_key_to_sign_with_is_written_again_only_if_it_differs(tmp_path: Path) -> None:
+    def written(key: str) -> list[Any]:
+        return [
+            *write_secrets(tmp_path, secrets_of(snapshot(BEDROCK), {BEDROCK.name: key})).items()
+        ]
+
+    ((path, before),) = written(SIGNING_KEY)
+    assert before is None
+    inode = path.stat().st_ino
+    assert written(SIGNING_KEY) == []
+    ((_, before),) = written(SIGNING_KEY + "2")
+    assert before == path.read_text("utf-8").replace("canary2", "canary")
+    assert path.stat().st_ino != inode, "by a rename, which is what Envoy notices"
+    path.chmod(0o644)
+    assert len(written(SIGNING_KEY + "2")) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_bytes(b"\xff")
+    assert len(written(SIGNING_KEY)) == 1
+
+
 @pytest.mark.parametrize("name", ["..", "../up", "a/b", ".", "ż"])
 def test_no_provider_name_leads_out_of_the_secrets_directory(name: str) -> None:
-    file_name = secret_file_name(replace(OPENAI, name=ProviderName(name)))
-    assert "/" not in file_name
-    assert file_name.endswith(".json")
+    for file_name_of, end in ((secret_file_name, ".json"), (credentials_file_name, ".aws")):
+        file_name = file_name_of(replace(OPENAI, name=ProviderName(name)))
+        assert "/" not in file_name
+        assert file_name.endswith(end)
 
 
 def test_https_is_verified_against_the_host_it_asks_for() -> None:
@@ -351,6 +423,21 @@ def test_every_header_that_an_attempt_may_set_is_scrubbed_before_the_next() -> N
     assert order == sorted(order, key=["remove", "remove_on_match", "append"].index)
 
 
+def test_a_provider_that_signs_has_no_header_to_scrub_for_it() -> None:
+    mutations = upstream_filters(snapshot(BEDROCK))["scrub"]["mutations"]["request_mutations"]
+    assert "" not in [mutation.get("remove") for mutation in mutations]
+    assert {"remove_on_match": {"key_matcher": {"prefix": "x-amz-"}}} in mutations
+
+
+@pytest.mark.parametrize("of", [EVERYTHING, snapshot(BEDROCK), snapshot()])
+def test_what_is_signed_is_what_goes_out_and_what_is_internal_does_not(of: Snapshot) -> None:
+    chain = upstream_filters(of)
+    assert list(chain)[:4] == ["scrub", "rewrite", "provider", "tidy"]
+    kept = {"x-llm-target", "x-llm-provider", "x-llm-host", "x-llm-path"}
+    kept -= set(re.findall(r'"(x-llm-\w+)"[,}]', to_json(chain["rewrite"]).replace("\\", "")))
+    assert chain["tidy"]["mutations"]["request_mutations"] == [{"remove": name} for name in kept]
+
+
 def given_to(of: Snapshot) -> dict[str, dict[str, Json]]:
     """Per provider and place, the filters that its attempts pass."""
     matcher = upstream_filters(of)["provider"]["xds_matcher"]
@@ -370,6 +457,18 @@ def test_a_provider_without_a_key_gets_no_credential() -> None:
     assert credentials == {"openai@api.openai.test", "anthropic@api.anthropic.test"}
 
 
+def test_a_provider_that_signs_gets_its_headers_first_and_no_key() -> None:
+    of = snapshot(replace(BEDROCK, headers={"x-account": "1"}), OPENAI)
+    (filters, others) = given_to(of).values()
+    assert list(filters) == ["header_mutation", "aws_request_signing"]
+    assert list(others) == ["credential_injector"]
+    signing = filters["aws_request_signing"]
+    assert (signing["service_name"], signing["region"]) == ("bedrock", "eu-west-1")
+    place = deployment(Path("/run/secrets"))
+    holders = {name for name in resources(of, place).clusters if name.startswith("key:")}
+    assert holders == {"key:openai@api.openai.test"}
+
+
 def test_a_key_belongs_to_the_place_it_was_given_for() -> None:
     moved = replace(OPENAI, host="elsewhere.test", port=8443)
     (before,), (after,) = given_to(snapshot(OPENAI)), given_to(snapshot(moved))
@@ -386,6 +485,13 @@ def test_a_percent_sign_in_a_header_is_no_command() -> None:
     ]
 
 
+def test_a_header_that_the_rewrite_sets_for_one_request_is_not_overwritten() -> None:
+    """A client's own are scrubbed before that."""
+    headers = given_to(EVERYTHING)["anthropic@api.anthropic.test"]["header_mutation"]
+    mutations = headers["mutations"]["request_mutations"]
+    assert {each["append"]["append_action"] for each in mutations} == {"ADD_IF_ABSENT"}
+
+
 def test_no_router_means_no_forwarding() -> None:
     ext_proc = filters(EVERYTHING)["envoy.filters.http.ext_proc"]
     assert "failure_mode_allow" not in ext_proc
@@ -395,8 +501,11 @@ def test_no_router_means_no_forwarding() -> None:
 
 def test_the_path_alone_says_whether_the_router_is_asked() -> None:
     for passthrough in (None, LEGACY):
-        llm, everything_else = virtual_host(replace(EVERYTHING, passthrough=passthrough))["routes"]
-        assert "typed_per_filter_config" not in llm
+        *llm, everything_else = virtual_host(replace(EVERYTHING, passthrough=passthrough))["routes"]
+        names = [f"llm-{surface}" for surface in Surface]
+        assert [route["name"] for route in llm] == [*names, "llm-models"]
+        for route in llm:
+            assert EXT_PROC not in route.get("typed_per_filter_config", {})
         (ext_proc,) = everything_else["typed_per_filter_config"].values()
         assert ext_proc["disabled"]
         assert everything_else["match"] == {"prefix": "/"}
@@ -406,7 +515,7 @@ def test_passthrough_gets_neither_our_keys_nor_our_headers() -> None:
     of = replace(EVERYTHING, passthrough=LEGACY)
     chain = http_options(clusters(of)["passthrough"])["http_filters"]
     assert [each["name"] for each in chain] == ["scrub", "envoy.filters.http.upstream_codec"]
-    route = virtual_host(of)["routes"][1]["route"]
+    route = virtual_host(of)["routes"][-1]["route"]
     assert route["prefix_rewrite"] == "/api/"
     assert route["host_rewrite_literal"] == "legacy.test:8443"
 
@@ -421,21 +530,79 @@ def test_a_body_of_the_largest_size_keeps_its_retries(body_bytes_max: int) -> No
 
 
 def test_clients_are_told_what_served_whatever_the_provider_says() -> None:
-    added = virtual_host(EVERYTHING)["routes"][0]["response_headers_to_add"]
-    assert {each["header"]["key"]: each["append_action"] for each in added} == dict.fromkeys(
-        RESPONSE_HEADERS, "OVERWRITE_IF_EXISTS_OR_ADD"
-    )
+    for route in virtual_host(EVERYTHING)["routes"][:-1]:
+        added = route["response_headers_to_add"]
+        assert {each["header"]["key"]: each["append_action"] for each in added} == dict.fromkeys(
+            RESPONSE_HEADERS, "OVERWRITE_IF_EXISTS_OR_ADD"
+        )
 
 
-def test_each_local_reply_is_an_error_in_openais_shape() -> None:
+def test_each_path_of_an_llm_has_a_route_that_matches_it_and_no_other_does() -> None:
+    *llm, _ = virtual_host(EVERYTHING)["routes"]
+    patterns = {route["name"]: route["match"]["safe_regex"]["regex"] for route in llm}
+    for path, name in {
+        "/v1/chat/completions": "llm-chat",
+        "/team-a/v1/responses": "llm-responses",
+        "/v1/embeddings": "llm-embeddings",
+        "/v1/messages": "llm-messages",
+        "/a/b/v1/messages/count_tokens": "llm-count_tokens",
+        "/v1/models": "llm-models",
+        "/v1/models/org/m": "llm-models",
+        "/v1/completions": None,
+        "/v1/messages/batches": None,
+    }.items():
+        found = [name for name, pattern in patterns.items() if re.fullmatch(pattern, path)]
+        assert found == ([name] if name else [])
+
+
+def test_answers_are_counted_by_the_convention_of_the_clients_api() -> None:
+    *llm, _ = virtual_host(EVERYTHING)["routes"]
+    told = {route["name"]: route.get("typed_per_filter_config", {}) for route in llm}
+    manager = "envoy.filters.http.ai_protocol_manager"
+    protocols = {
+        name: filters[manager]["response"]["llm_protocol"]
+        for name, filters in told.items()
+        if manager in filters
+    }
+    # Chat's is the filter's own.
+    assert protocols == {"llm-responses": 2, "llm-messages": 3}
+
+
+def test_each_local_reply_is_an_error_in_the_shape_of_the_paths_api() -> None:
     rows = table(EVERYTHING.body_bytes_max)
     ours, *mappers = connection_manager(EVERYTHING)["local_reply_config"]["mappers"]
     assert "body_format_override" not in ours  # what the router answers passes as it is
-    for row, mapper in zip(rows, mappers, strict=True):
+    of_anthropic, of_openai = mappers[: len(rows)], mappers[len(rows) :]
+    for row, mapper in zip(rows, of_openai, strict=True):
         assert mapper["filter"]["extension_filter"]["typed_config"]["expression"] == row.when
         assert mapper["body_format_override"]["json_format"] == {
             "error": {"message": row.message, "type": row.kind, "param": None, "code": row.code}
         }
+    kinds = {"invalid_request_error": "invalid_request_error", "server_error": "api_error"}
+    for row, mapper in zip(rows, of_anthropic, strict=True):
+        when = mapper["filter"]["extension_filter"]["typed_config"]["expression"]
+        path, _, rest = when.partition(" && ")
+        assert rest == f"({row.when})"
+        pattern = path.removeprefix("request.url_path.matches('").removesuffix("')")
+        for known, surface in SURFACES.items():
+            is_anthropics = surface in {Surface.MESSAGES, Surface.COUNT_TOKENS}
+            assert bool(re.search(pattern, known)) == is_anthropics
+        assert mapper["body_format_override"]["json_format"] == {
+            "type": "error",
+            "error": {"type": kinds[row.kind], "message": row.message},
+        }
+
+
+SURFACES = {
+    "/v1/chat/completions": Surface.CHAT,
+    "/v1/responses": Surface.RESPONSES,
+    "/v1/embeddings": Surface.EMBEDDINGS,
+    "/v1/messages": Surface.MESSAGES,
+    "/team-a/v1/messages": Surface.MESSAGES,
+    "/v1/messages/count_tokens": Surface.COUNT_TOKENS,
+    "/v1/messages/batches": None,
+    "/v1/models": None,
+}
 
 
 def test_the_local_replies_cover_everything_and_name_the_limit() -> None:

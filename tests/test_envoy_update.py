@@ -21,6 +21,7 @@ from extproc.servers import envoy_update
 from extproc.servers.envoy_admin import Progress, progress_of
 from extproc.servers.envoy_update import EnvoyUpdate, Needs
 from extproc.servers.reload import ReloadError
+from extproc.snapshot import Passthrough
 
 PLACE = Deployment(
     listen=TcpAddress("127.0.0.1", 1),
@@ -199,6 +200,81 @@ def test_what_came_back_is_not_taken_away(envoy: Envoy) -> None:
 
     publishing(envoy, story)
     assert names(envoy.seen[-1]) == names(envoy.seen[0])
+
+
+ID = "AKIDEXAMPLE00001"
+SIGNED_FILE = "bedrock@bedrock-runtime.eu-west-1.amazonaws.com.aws"
+
+
+def at_bedrock(key: str) -> Compiled:
+    where = f"baseUrl: 'https://bedrock-runtime.eu-west-1.amazonaws.com', apiKey: '{key}'"
+    return compiled(
+        f"providers: {{ bedrock: {{ {where} }} }}\n"
+        "models: { m: { targets: [{ provider: bedrock }], contextWindow: 9 } }\n"
+        "routes: [{ match: { default: true }, model: m }]"
+    )
+
+
+def test_a_key_to_sign_with_is_there_before_its_filter_and_goes_after_it(envoy: Envoy) -> None:
+    path = envoy.directory / "secrets" / SIGNED_FILE
+    place = SIGNED_FILE.removesuffix(".aws")
+
+    def refuses_a_filter_without_its_file(found: Resources) -> bool:
+        return place in places(found) and not path.exists()
+
+    envoy.refuses = refuses_a_filter_without_its_file
+
+    async def story(update: EnvoyUpdate[Compiled]) -> None:
+        await update.publish(at_bedrock(f"{ID}:first"))
+        assert place in places(envoy.seen[-1])
+        assert f"key:{place}" not in names(envoy.seen[-1])
+        await until(lambda: secret_files(envoy.directory) == {SIGNED_FILE})
+        await update.publish(OPENAI)
+        await until(lambda: secret_files(envoy.directory) == {"openai@api.openai.com.json"})
+
+    publishing(envoy, story)
+
+
+def test_a_key_to_sign_with_is_rotated_and_what_envoy_is_asked_after_it_is_waited_for(
+    envoy: Envoy,
+) -> None:
+    path = envoy.directory / "secrets" / SIGNED_FILE
+    held: list[str] = []
+    asked = envoy.progress
+
+    async def progress() -> Progress | None:
+        held.append(path.read_text("utf-8") if path.exists() else "")
+        return await asked()
+
+    envoy.progress = progress  # type: ignore[method-assign]
+
+    async def story(update: EnvoyUpdate[Compiled]) -> None:
+        await update.publish(at_bedrock(f"{ID}:first"))
+        held.clear()
+        await update.publish(at_bedrock(f"{ID}:second"))
+        assert ["second" in each for each in held[-2:]] == [True, True]
+        times = len(held)
+        held.clear()
+        await update.publish(at_bedrock(f"{ID}:second"))
+        assert times == len(held) + 2, "the same again is not waited for"
+
+    publishing(envoy, story, grace_s=9)
+
+
+def test_a_key_to_sign_with_is_taken_back_with_what_envoy_refuses(envoy: Envoy) -> None:
+    path = envoy.directory / "secrets" / SIGNED_FILE
+
+    async def story(update: EnvoyUpdate[Compiled]) -> None:
+        await update.publish(at_bedrock(f"{ID}:first"))
+        before = path.read_text("utf-8")
+        envoy.refuses = lambda found: "passthrough" in found.clusters
+        other = at_bedrock(f"{ID}:second")
+        away = Passthrough("127.0.0.1", 80, tls=False, base_path="")
+        with pytest.raises(ReloadError):
+            await update.publish(replace(other, snapshot=replace(other.snapshot, passthrough=away)))
+        assert path.read_text("utf-8") == before
+
+    publishing(envoy, story, grace_s=9)
 
 
 def test_a_reload_that_changes_nothing_for_envoy_writes_nothing(envoy: Envoy) -> None:

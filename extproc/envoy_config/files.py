@@ -18,6 +18,12 @@ from extproc.envoy_config.bootstrap import dynamic_bootstrap
 from extproc.envoy_config.deployment import Deployment
 from extproc.envoy_config.rendering import Json, to_json
 from extproc.envoy_config.secrets import secret_file_name, secret_of
+from extproc.envoy_config.signing import (
+    CREDENTIALS_SUFFIX,
+    credentials_file_name,
+    credentials_of,
+    signs,
+)
 from extproc.envoy_config.xds import FILES, Resources, files_of, from_files, resources
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from extproc.snapshot import Snapshot
-    from extproc.vocabulary import ProviderName
+    from extproc.vocabulary import Provider, ProviderName
 
 CONFIG_FILE: Final = "envoy.json"
 DEPLOYMENT_FILE: Final = "deployment.json"
@@ -37,6 +43,9 @@ _SECRET_DIR: Final = 0o700
 
 _VERSION: Final = re.compile(rb'{\s*"version_info": "([^"]*)"')
 _VERSION_BYTES_MAX: Final = 128
+
+Secret = Json | str
+"""What a file holds for Envoy to inject, a resource; or to sign with, a text in AWS's format."""
 
 _deployments: Final = TypeAdapter(Deployment)
 
@@ -100,21 +109,29 @@ def write_resources(directory: Path, file: str, held: list[Json]) -> bool:
     return True
 
 
-def secrets_of(snapshot: Snapshot, keys: Mapping[ProviderName, str]) -> dict[str, Json]:
+def secrets_of(snapshot: Snapshot, keys: Mapping[ProviderName, str]) -> dict[str, Secret]:
     """Each secret by the name of its file."""
-    providers = snapshot.providers
-    return {
-        secret_file_name(providers[name]): secret_of(providers[name], key)
-        for name, key in keys.items()
-    }
+    return dict(_secret_file(snapshot.providers[name], key) for name, key in keys.items())
+
+
+def _secret_file(provider: Provider, key: str) -> tuple[str, Secret]:
+    if signs(provider):
+        return credentials_file_name(provider), credentials_of(key)
+    return secret_file_name(provider), secret_of(provider, key)
 
 
 def secret_files(directory: Path) -> set[str]:
     """The names of the files that hold a secret now."""
-    return {path.name for path in (directory / SECRETS_DIR).glob("*.json")}
+    found = (directory / SECRETS_DIR).glob("*")
+    return {path.name for path in found if path.suffix in {".json", CREDENTIALS_SUFFIX}}
 
 
-def write_secrets(directory: Path, secrets: Mapping[str, Json]) -> dict[Path, Json | None]:
+def has_version(secret_file: Path) -> bool:
+    """Whether Envoy tells which version of it, it runs."""
+    return secret_file.suffix != CREDENTIALS_SUFFIX
+
+
+def write_secrets(directory: Path, secrets: Mapping[str, Secret]) -> dict[Path, Secret | None]:
     """Returns the files that changed and what was in each; those of other secrets stay.
 
     Raises `OSError`.
@@ -122,13 +139,16 @@ def write_secrets(directory: Path, secrets: Mapping[str, Json]) -> dict[Path, Js
     folder = directory / SECRETS_DIR
     folder.mkdir(mode=_SECRET_DIR, parents=True, exist_ok=True)
     folder.chmod(_SECRET_DIR)  # it may be left from a time with other permissions
-    changed: dict[Path, Json | None] = {}
+    changed: dict[Path, Secret | None] = {}
     for file, secret in secrets.items():
         path = folder / file
-        held = _resources_in(path)
-        if held != [secret] or path.stat().st_mode & 0o777 != _SECRET:
-            _write_versioned(path, [secret], _SECRET)
-            changed[path] = held[0] if held else None
+        held = _secret_in(path)
+        if held != secret or path.stat().st_mode & 0o777 != _SECRET:
+            if isinstance(secret, str):
+                _replace(path, secret, _SECRET)
+            else:
+                _write_versioned(path, [secret], _SECRET)
+            changed[path] = held
     return changed
 
 
@@ -136,6 +156,17 @@ def remove_secrets(directory: Path, files: Iterable[str]) -> None:
     """Raises `OSError`, but not for a file that is gone already."""
     for file in files:
         (directory / SECRETS_DIR / file).unlink(missing_ok=True)
+
+
+def _secret_in(path: Path) -> Secret | None:
+    """None if the file is absent, empty or broken."""
+    if has_version(path):
+        held = _resources_in(path)
+        return held[0] if held else None
+    try:
+        return path.read_text("utf-8") or None
+    except (OSError, ValueError):
+        return None
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401  a JSON value

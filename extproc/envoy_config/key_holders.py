@@ -2,7 +2,8 @@
 
 Envoy 1.40 starts to read a secret for a cluster or a listener, but not for a filter that it is
 given while it runs (ECDS): that one finds only what somebody else reads already. So each key has a
-holder, which comes before the filter that injects it.
+holder, which comes before the filter that injects it. A key to sign with needs none: its filter
+reads the file itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from extproc.envoy_config.origin import CONNECT_TIMEOUT, HTTP_OPTIONS
 from extproc.envoy_config.provider_filters import credential_injector
 from extproc.envoy_config.rendering import as_json
 from extproc.envoy_config.secrets import place_of
+from extproc.envoy_config.signing import signs
 from extproc.envoy_config.upstream import UPSTREAM_CODEC
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def key_holders(snapshot: Snapshot, deployment: Deployment) -> dict[str, Json]:
     found = [
         as_json(_key_holder(provider, deployment.secrets_dir))
         for provider in snapshot.providers.values()
-        if provider.has_credential
+        if provider.has_credential and not signs(provider)
     ]
     return {cluster["name"]: cluster for cluster in found}
 

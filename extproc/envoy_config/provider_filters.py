@@ -29,8 +29,9 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
-from extproc.envoy_config.extension import extension, set_header, xds_extension
+from extproc.envoy_config.extension import default_header, extension, xds_extension
 from extproc.envoy_config.secrets import place_of, secret_reference
+from extproc.envoy_config.signing import request_signing, signs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,15 +65,17 @@ def _run(filters: list[TypedExtensionConfig]) -> MatcherOnMatch:
 
 
 def _filters(provider: Provider, secrets_dir: str) -> list[TypedExtensionConfig]:
+    credential = _signing if signs(provider) else _credential
     return [
         *([_static_headers(provider)] if provider.headers else []),
-        *([_credential(provider, secrets_dir)] if provider.has_credential else []),
+        *([credential(provider, secrets_dir)] if provider.has_credential else []),
     ]
 
 
 def _static_headers(provider: Provider) -> TypedExtensionConfig:
+    """A client's are scrubbed before; one that is there is the rewrite's, for this request."""
     mutations = [
-        HeaderMutation(append=set_header(name.lower(), value.replace("%", "%%")))
+        HeaderMutation(append=default_header(name.lower(), value.replace("%", "%%")))
         for name, value in provider.headers.items()
     ]
     return extension(
@@ -84,6 +87,12 @@ def _static_headers(provider: Provider) -> TypedExtensionConfig:
 def _credential(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
     return extension(
         "envoy.filters.http.credential_injector", credential_injector(provider, secrets_dir)
+    )
+
+
+def _signing(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
+    return extension(
+        "envoy.filters.http.aws_request_signing", request_signing(provider, secrets_dir)
     )
 
 

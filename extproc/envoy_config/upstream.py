@@ -1,10 +1,12 @@
-"""What happens to a request on each attempt, before it leaves: scrub, headers, credential, rewrite.
+"""What happens to a request on each attempt, before it leaves: scrub, rewrite, headers, credential.
 
 The chain belongs to the router filter and serves every cluster, because Envoy picks the chain by
 the outer cluster (a guard) while only the endpoint chosen inside it says which target this is.
 What is fixed for a target stands in its endpoint's metadata `llm` and reaches the later filters as
-`x-llm-*` headers. Header changes made here persist into later attempts, hence the scrubbing of
-everything that any attempt may set. No filter here may call out: their failures are final.
+`x-llm-*` headers, the last of which is taken away at the end. The credential comes after the
+rewrite, since some sign what goes out (`signing`). Header changes made here persist into later
+attempts, hence the scrubbing of everything that any attempt may set. No filter here may call out:
+their failures are final.
 """
 
 from __future__ import annotations
@@ -92,12 +94,16 @@ UPSTREAM_CODEC: Final = http_filter("envoy.filters.http.upstream_codec", Upstrea
 """The end of every upstream chain."""
 
 
+_WITHOUT_PLACE: Final = Mutations(request_mutations=[HeaderMutation(remove=PLACE_HEADER)])
+
+
 def upstream_filters(snapshot: Snapshot, deployment: Deployment) -> list[HttpFilter]:
     providers = tuple(snapshot.providers.values())
     return [
         http_filter(SCRUB, _scrub(providers)),
-        http_filter(PROVIDER, provider_filter(providers, PLACE_HEADER, deployment.secrets_dir)),
         http_filter("rewrite", _rewrite()),
+        http_filter(PROVIDER, provider_filter(providers, PLACE_HEADER, deployment.secrets_dir)),
+        http_filter("tidy", HeaderMutationFilter(mutations=_WITHOUT_PLACE)),
         UPSTREAM_CODEC,
     ]
 
@@ -119,7 +125,8 @@ def _scrub(providers: tuple[Provider, ...]) -> HeaderMutationFilter:
     removed = dict.fromkeys(SCRUBBED_HEADERS)
     for provider in providers:
         removed.update(dict.fromkeys(name.lower() for name in provider.headers))
-        removed[provider.credential_header] = None
+        if provider.credential_header:
+            removed[provider.credential_header] = None
     from_endpoint = {
         HELPER_PREFIX + key: f"%UPSTREAM_METADATA({METADATA_NAMESPACE}:{key})%"
         for key in ("target", "provider", "host", "path")

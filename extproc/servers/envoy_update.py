@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final, Generic, Protocol, TypeVar
 
 from extproc.envoy_config.files import (
+    Secret,
+    has_version,
     read_resources,
     remove_secrets,
     secret_files,
@@ -24,7 +26,6 @@ from extproc.envoy_config.files import (
     write_resources,
     write_secrets,
 )
-from extproc.envoy_config.rendering import Json
 from extproc.envoy_config.transition import joined, with_additions
 from extproc.envoy_config.xds import CDS, FILES, Resources, files_of
 from extproc.servers.envoy_admin import Progress
@@ -64,7 +65,7 @@ class Needs:
     """All that one config needs of Envoy. `secrets` by the name of their file."""
 
     resources: Resources
-    secrets: Mapping[str, Json] = field(repr=False)
+    secrets: Mapping[str, Secret] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,13 +136,15 @@ class EnvoyUpdate(Generic[_L]):
         try:
             await self._step(with_additions(held, wanted.resources), before)
             await self._step(joined(wanted.resources, [held]), before)
-            await self._until_taken(keys, before)
+            await self._until_taken([path for path in keys if has_version(path)], before)
+            if not all(map(has_version, keys)):
+                await self._until_read()
         except (OSError, ReloadError):
             with suppress(OSError):  # what is wrong with the directory is told already
                 await asyncio.to_thread(self._take_back, held, keys)
             raise
 
-    def _take_back(self, held: Resources, keys: Mapping[Path, Json | None]) -> None:
+    def _take_back(self, held: Resources, keys: Mapping[Path, Secret | None]) -> None:
         write_secrets(self._directory, {path.name: old for path, old in keys.items() if old})
         for file, resources in files_of(held).items():
             write_resources(self._directory, file, resources)
@@ -193,6 +196,17 @@ class EnvoyUpdate(Generic[_L]):
             raise ReloadError(f"Envoy did not take {names} within {TAKEN_WITHIN_S:g} s")
         if watched:
             _log.warning("some clusters are not ready yet: can their names be resolved?")
+
+    async def _until_read(self) -> None:
+        """Wait until Envoy has read what was renamed before: it tells no version of such a file.
+
+        One thread of it reads files and answers. What it answers first may be older than what it
+        reads in the same round, but not what it is asked after that.
+        """
+        for _ in range(2):
+            if await self._admin.progress() is None:
+                await asyncio.sleep(UNSEEN_STEP_S)
+                return
 
     def _sweep_after(self, grace_s: float, superseded: _Superseded) -> None:
         sweep = asyncio.create_task(self._sweep(grace_s, superseded))
