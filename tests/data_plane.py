@@ -52,14 +52,21 @@ PROVIDERS: Final = {
     "openai": "127.0.0.3",
     "google": "127.0.0.4",
     "azure": "127.0.0.5",
+    "bedrock": "127.0.0.7",
 }
 KEYS: Final = {
     "anthropic": ("ANTHROPIC_API_KEY", "key-of-anthropic"),
     "openai": ("OPENAI_API_KEY", "key-of-openai"),
     "google": ("GEMINI_API_KEY", "key-of-google"),
     "azure": ("AZURE_OPENAI_API_KEY", "key-of-azure"),
+    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK", "key-of-bedrock"),
 }
+NATIVE_PATHS: Final = {"google": "/v1beta", "azure": "", "bedrock": ""}
+"""Where a provider's own API is, if not under `/v1`."""
 REFUSING_HOST: Final = "127.0.0.6"
+
+TRANSPORT: Final = os.environ.get("EXTPROC_TRANSPORT")
+"""What carries gRPC where a test does not say; the config's default if absent."""
 
 _PORTS: Final = range(20_000, 30_000)
 """Below those of outgoing connections: a port stays free while its owner is down."""
@@ -103,8 +110,12 @@ def envoy_binary() -> Path:
 
 def environment(keys: Mapping[str, str]) -> dict[str, str]:
     """The environment of this process, with no provider's key but those given."""
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    kept = {name: value for name, value in os.environ.items() if not _is_key(name)}
     return {**kept, **keys}
+
+
+def _is_key(name: str) -> bool:
+    return name.endswith("_API_KEY") or name.startswith("AWS_")
 
 
 def _without(told: Any, keys: Collection[str]) -> Any:  # noqa: ANN401  JSON
@@ -115,6 +126,16 @@ def _without(told: Any, keys: Collection[str]) -> Any:  # noqa: ANN401  JSON
             return [_without(value, keys) for value in told]
         case _:
             return told
+
+
+def _carried_by(transport: str | None, routing: str) -> str:
+    """`routing` with that transport; it may have a `server` section, as one line in braces."""
+    if transport is None:
+        return routing
+    told = f"transport: {transport}"
+    if not re.search(r"^server:", routing, re.MULTILINE):
+        return f"{routing}\nserver: {{ {told} }}"
+    return re.sub(r"^server: *\{", f"server: {{ {told},", routing, count=1, flags=re.MULTILINE)
 
 
 class Program:
@@ -157,8 +178,11 @@ class DataPlane:
     """One Envoy, one router and the stand-ins, from `__enter__` to `__exit__`.
 
     `routing` is a routing config without providers; they are put before it. The provider
-    `refusing` is an address where nobody listens; `base_urls` adds others. Without `feedback` Envoy
-    keeps no access logs, so that no test sees what the one before it taught the router.
+    `refusing` is an address where nobody listens; `base_urls` adds others. With `native` each
+    provider speaks its own API, else all of them OpenAI's. `keys` are other keys than `KEYS` has,
+    whose secret parts no log may repeat either. Without `feedback` Envoy keeps no access logs, so
+    that no test sees what the one before it taught the router. `transport` carries gRPC, whatever
+    EXTPROC_TRANSPORT says for all others.
     """
 
     def __init__(
@@ -170,8 +194,14 @@ class DataPlane:
         router: UnixSocket | None = None,
         request_timeout_s: float = 60.0,
         feedback: bool = True,
+        native: bool = False,
+        keys: Mapping[str, str] | None = None,
+        transport: str | None = TRANSPORT,
     ) -> None:
         self._feedback = feedback
+        self._native = native
+        self._keys = keys or {}
+        self._transport = transport
         self.directory = directory
         self.port = free_port()
         self.base_url = f"http://{LOOPBACK}:{self.port}"
@@ -385,18 +415,27 @@ class DataPlane:
         base_urls: Mapping[str, str] | None = None,
     ) -> str:
         """The providers, with other keys and places where given, and then `routing`."""
-        places = {name: stand_in.base_url(name) for name, stand_in in self.providers.items()}
+        paths = NATIVE_PATHS if self._native else {}
+        places = {
+            name: stand_in.base_url(name, paths.get(name, "/v1"))
+            for name, stand_in in self.providers.items()
+        }
         places |= {name: url for name, url in (base_urls or {}).items() if name in places}
+        given = {**self._keys, **(keys or {})}
         providers = [
-            f"  {name}: {{ baseUrl: '{url}',"
-            f" apiKey: {(keys or {}).get(name, f'${{{KEYS[name][0]}}}')},"
+            f"  {name}: {{ baseUrl: '{url}',{self._api_of(name)}"
+            f" apiKey: {given.get(name, f'${{{KEYS[name][0]}}}')},"
             f" headers: {{ x-account: account-of-{name} }} }}"
             for name, url in places.items()
         ]
         others = {"refusing": f"http://{REFUSING_HOST}:{self._refusing_port}/v1"}
         others |= self._base_urls
         providers += [f"  {name}: {{ baseUrl: '{url}' }}" for name, url in others.items()]
-        return "\n".join(["providers:", *providers, routing])
+        return "\n".join(["providers:", *providers, _carried_by(self._transport, routing)])
+
+    def _api_of(self, name: str) -> str:
+        """Azure's newer API is OpenAI's but for the header of its key."""
+        return "" if self._native or name == "azure" else " api: openai,"
 
     @property
     def config_file(self) -> Path:
@@ -449,8 +488,9 @@ class DataPlane:
 
     def _check_logs(self) -> None:
         """Nothing went unforeseen in the router, and no log repeats a key or a prompt."""
+        secrets = [part for key in self._keys.values() for part in key.split(":")[1:]]
         for name, text in self.logs():
-            for forbidden in (" ERROR ", "Traceback", MESSAGES[0]["content"], "key-of-"):
+            for forbidden in (" ERROR ", "Traceback", MESSAGES[0]["content"], "key-of-", *secrets):
                 assert forbidden not in text, f"{forbidden!r} in {name}:\n{text}"
 
     def _is_up(self) -> bool:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import dialects
 import httpx
 import pytest
 from data_plane import DataPlane, open_planes
@@ -14,6 +15,14 @@ LOG_CHARS_MAX = 8_000
 @pytest.fixture(scope="session")
 def seed_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
     with DataPlane(SEED.read_text(), tmp_path_factory.mktemp("seed")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def native_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+    """A provider of each API."""
+    directory = tmp_path_factory.mktemp("native")
+    with DataPlane(dialects.ROUTING, directory, native=True) as plane:
         yield plane
 
 

@@ -58,7 +58,7 @@ def test_other_paths_go_to_the_upstream_as_they_are(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("POST", "/v1/embeddings"), ("DELETE", "/v1/files/f-1")]
+    ("method", "path"), [("GET", "/"), ("POST", "/v1/moderations"), ("DELETE", "/v1/files/f-1")]
 )
 def test_the_upstreams_own_errors_are_passed_on(
     client: httpx.Client, method: str, path: str

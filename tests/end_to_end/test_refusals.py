@@ -86,7 +86,7 @@ def test_a_body_that_cant_be_routed_is_refused(
 @pytest.mark.parametrize(
     ("method", "path", "headers", "expected"),
     [
-        ("POST", "/v1/embeddings", {}, (404, "unknown_url", None)),
+        ("POST", "/v1/moderations", {}, (404, "unknown_url", None)),
         ("GET", "/", {}, (404, "unknown_url", None)),
         ("POST", "/v1/chat/completions/", {}, (404, "unknown_url", None)),
         ("POST", "/v1/chat/completions/extra", {}, (404, "unknown_url", None)),

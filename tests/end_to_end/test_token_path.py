@@ -25,7 +25,9 @@ def events(answer: httpx.Response) -> Iterator[str]:
 
 def words_of_length(count: int) -> list[object]:
     """Messages that the stand-in answers in about so many chunks: it repeats what a tool said."""
-    return [*MESSAGES, {"role": "tool", "tool_call_id": "c", "content": "a " * count}]
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    told = {"role": "tool", "tool_call_id": "c", "content": "a " * count}
+    return [*MESSAGES, {"role": "assistant", "tool_calls": [call]}, told]
 
 
 def test_a_stream_is_the_providers_bytes_and_ends_with_its_usage(client: httpx.Client) -> None:
