@@ -20,8 +20,9 @@ from extproc.servers.decision_log import DecisionLog, DecisionLogError
 from extproc.servers.metrics import Metrics
 from extproc.servers.reload import Publish, Reloader, ReloadError, content_of
 from extproc.servers.router import Router
-from extproc.servers.serving import BindError, Listen, serve
+from extproc.servers.serving import Listen, serve
 from extproc.servers.telemetry import TelemetryError, start
+from extproc.servers.transport import BindError
 
 _GRPC = "grpc._cython.cygrpc"
 

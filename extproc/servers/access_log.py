@@ -32,11 +32,19 @@ class AccessLogService:
     async def export(
         self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> bytes:
+        """For `grpc.aio`."""
+        try:
+            return await self.taken(message)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an OTLP log export")
+
+    async def taken(self, message: bytes) -> bytes:
+        """The acknowledgement of a batch. Raises protobuf's `DecodeError`."""
         try:
             entries = list(entries_of(message))
         except DecodeError:
             self._router.metrics.entries("unreadable")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not an OTLP log export")
+            raise
         loop = asyncio.get_running_loop()
         pause_at = loop.time() + SLICE_S
         ended = 0

@@ -126,6 +126,7 @@ class DecisionLog:
                 return
             done: Future[None] = Future()
             self._waiting.append(done)
+            self._changed.notify()
         await asyncio.wrap_future(done)
 
     def last_ids(self) -> list[str]:
@@ -179,8 +180,8 @@ class DecisionLog:
         """The lines that wait, and who waits for them; no lines when it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._closing.is_set())
-        self._closing.wait(GATHER_S)
-        with self._changed:
+            # Who waits holds back an acknowledgement, and what has none may die with the process.
+            self._changed.wait_for(lambda: self._waiting or self._closing.is_set(), GATHER_S)
             lines, self._lines = self._lines, []
             waiting, self._waiting = self._waiting, []
         return lines, waiting

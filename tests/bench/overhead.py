@@ -37,7 +37,14 @@ from processes import Process, answers, free_ports, running
 from extproc.config import compile_config, read_config
 from extproc.envoy_config import SECRETS_DIR, Deployment, TcpAddress, bootstrap, write
 
-CONFIG: Final = Path(__file__).resolve().parents[2] / "config/seed.yaml"
+SEED: Final = Path(__file__).resolve().parents[2] / "config/seed.yaml"
+CONFIG: Final = (
+    SEED.read_text("utf-8")
+    + """
+# The upstream speaks one dialect, and it is that of the client: no answer is translated.
+providers: { anthropic: { api: openai }, google: { api: openai } }
+"""
+)
 KEYS: Final = dict.fromkeys(("ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "bench")
 CONNECTIONS: Final = (1, 32)
 PATH: Final = "/v1/chat/completions"
@@ -77,12 +84,16 @@ Samples = dict[tuple[int, str], list[Sample]]
 
 
 @contextmanager
-def systems(directory: Path, concurrency: int) -> Iterator[tuple[System, ...]]:
+def systems(
+    directory: Path, concurrency: int, transport: str = "grpcio"
+) -> Iterator[tuple[System, ...]]:
     """The baseline first, then what is compared with it."""
     upstream_port, router_port, admin_port, *ports = free_ports(9)
     config = _router_envoy(directory, upstream_port, router_port, listen=ports[0], admin=ports[1])
     plain = _plain_envoy(config, upstream_port, listen=ports[2], admin=ports[3])
     silent = _moved(_without_logs(config), listen=ports[4], admin=ports[5])
+    routing = directory / "routing.yaml"
+    routing.write_text(f"{CONFIG}server: {{ transport: {transport} }}\n", "utf-8")
     with ExitStack() as stack:
 
         def start(name: str, command: Sequence[str], is_ready: Callable[[], bool]) -> Process:
@@ -106,7 +117,7 @@ def systems(directory: Path, concurrency: int) -> Iterator[tuple[System, ...]]:
         router = start(
             "Python",
             [
-                *(sys.executable, "-m", "extproc", "serve", str(CONFIG)),
+                *(sys.executable, "-m", "extproc", "serve", str(routing)),
                 *("--listen", f"{_LOOPBACK}:{router_port}", "--admin-port", str(admin_port)),
             ],
             answers(admin_port, "/readyz"),
@@ -122,7 +133,7 @@ def _router_envoy(
     directory: Path, upstream_port: int, router_port: int, *, listen: int, admin: int
 ) -> Any:  # noqa: ANN401  JSON
     """The product's own configuration, all of whose providers are the upstream."""
-    file = read_config(CONFIG.read_text("utf-8"), KEYS)
+    file = read_config(CONFIG, KEYS)
     names = compile_config(file, KEYS).snapshot.providers
     compiled = compile_config(
         file, KEYS, dict.fromkeys(names, f"http://{_LOOPBACK}:{upstream_port}/v1")
@@ -291,7 +302,8 @@ def conditions(chosen: argparse.Namespace, took_s: float, load_before: float) ->
         f"{len(os.sched_getaffinity(0))} cores ({_processor()}), Linux {platform.release()}, "
         f"Python {platform.python_version()}; load from {chosen.load}; "
         f"bodies of {len(BODY)} B up and {len(upstream.ANSWER)} B down; "
-        f"Envoy with {chosen.concurrency} workers, the router with one process; "
+        f"Envoy with {chosen.concurrency} workers, the router with one process "
+        f"on {chosen.transport}; "
         f"load average before it {load_before:.1f} (0 on a quiet machine)."
     )
 
@@ -310,6 +322,9 @@ def main() -> None:
         "--concurrency", type=_positive, default=2, help="Envoy's worker threads (2, as in `up`)"
     )
     parser.add_argument(
+        "--transport", choices=("grpcio", "lean"), default="grpcio", help="(grpcio)"
+    )
+    parser.add_argument(
         "--load",
         choices=load.GENERATORS,
         default=load.available(),
@@ -322,7 +337,7 @@ def main() -> None:
     begun_s, load_before = time.monotonic(), os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,
-        systems(Path(directory), chosen.concurrency) as measured,
+        systems(Path(directory), chosen.concurrency, chosen.transport) as measured,
     ):
         check(measured)
         samples = measure(chosen.load, measured, rounds=chosen.rounds, seconds=chosen.seconds)
