@@ -20,7 +20,8 @@ up: $(VENV)/.installed  ## run Envoy, the router and, where no key is set, stand
 	$(BIN)/extproc up $(CONFIG)
 
 test: $(VENV)/.installed  ## run every test, those with a real Envoy included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.installed  ## ruff and mypy, both strict
 	$(BIN)/ruff check .
@@ -34,6 +35,7 @@ format: $(VENV)/.installed  ## let ruff fix and format what it can
 bench: $(VENV)/.installed  ## what the router adds to a request, and what its decision costs
 	$(BIN)/python tests/bench/overhead.py
 	$(BIN)/python tests/bench/decision.py
+	$(BIN)/python tests/bench/translation.py
 
 fit: $(VENV)/.installed  ## fit the task classifier on DATA=folder of train.jsonl and dev.jsonl
 	$(BIN)/python tests/bench/fit_task_classifier.py $(DATA)

@@ -20,13 +20,25 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "command_line": VALUES
     | {"servers", "config", "envoy_config", "explain", "record", "policy", "state"},
     "servers": VALUES
-    | {"wire", "envoy_config", "explain", "exchange", "decide", "settle", "record", "policy"}
-    | {"state"},
-    "wire": VALUES | {"exchange"},
+    | {
+        "http2",
+        "wire",
+        "envoy_config",
+        "explain",
+        "exchange",
+        "decide",
+        "settle",
+        "record",
+        "policy",
+    }
+    | {"plan", "state"},
+    "wire": VALUES | {"exchange", "plan"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
     "explain": VALUES | {"exchange", "decide", "dialects", "state"},
-    "exchange": VALUES | {"decide", "policy", "dialects", "state"},
+    "exchange": VALUES | {"decide", "plan", "translation", "policy", "dialects", "state"},
+    "plan": VALUES | {"policy", "dialects"},
+    "translation": VALUES | {"dialects"},
     "decide": VALUES | {"policy", "dialects", "state"},
     "policy": VALUES | {"dialects", "state"},
     "dialects": VALUES,
@@ -36,6 +48,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "snapshot": frozenset({"vocabulary", "text", "feature"}),
     "outcome": frozenset({"vocabulary"}),
     "access_log": frozenset(),
+    "http2": frozenset(),
     "vocabulary": frozenset({"text", "price", "feature"}),
     "text": frozenset({"feature"}),
     "price": frozenset(),
@@ -43,7 +56,22 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     # Providers for tests and for `up`, in a process of their own: no part of the router.
     "stand_in": frozenset(),
 }
-PURE = frozenset({"exchange", "decide", "settle", "policy", "dialects", "state", *VALUES})
+PURE = (
+    frozenset(
+        [
+            "exchange",
+            "plan",
+            "translation",
+            "decide",
+            "settle",
+            "policy",
+            "dialects",
+            "state",
+            "http2",
+        ]
+    )
+    | VALUES
+)
 
 IMPURE = frozenset(
     [

@@ -245,7 +245,13 @@ def test_only_those_who_write_the_secrets_are_given_the_keys_and_all_that_a_pres
         for name, service in compose()["services"].items()
         if "environment" in service
     }
-    known = sorted({name for preset in PRESETS.values() for name in preset.key_names})
+    known = sorted(
+        {
+            name
+            for preset in PRESETS.values()
+            for name in (*preset.key_names, *preset.signing_key_names)
+        }
+    )
     names_alone = {"envoy-config": known, "router": known}
     assert environments == names_alone, "values come from outside"
     assert services_with_a_way_out() == {"envoy"}
@@ -452,7 +458,11 @@ def test_the_sample_of_envoys_configuration_is_what_the_generator_makes(
     words, redirect, target = command.rpartition(" > ")
     assert (redirect, target) == (" > ", "envoy/seed.json")
     variables, _, arguments = words.partition(" .venv/bin/extproc ")
-    for name in {name for preset in PRESETS.values() for name in preset.key_names}:
+    for name in {
+        name
+        for preset in PRESETS.values()
+        for name in (*preset.key_names, *preset.signing_key_names)
+    }:
         monkeypatch.delenv(name, raising=False)
     for assignment in variables.split():
         monkeypatch.setenv(*assignment.split("="))

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from data_plane import CHAT, HELLO, DataPlane, eventually
 
+pytestmark = pytest.mark.alone
+
 # A long interval: tests are over before it is, so that nothing is forgotten midway.
 ROUTING = """
 healthCheck: { interval: 60s, errorRateThreshold: 0.2 }

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from data_plane import CHAT, HELLO, DataPlane, eventually
 
+pytestmark = pytest.mark.alone
+
 # Ejection is by target, so tests with different models do not disturb each other.
 ROUTING = """
 firstByteTimeout: 0.5s

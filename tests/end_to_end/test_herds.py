@@ -10,6 +10,8 @@ import pytest
 from data_plane import CHAT, HELLO, DataPlane, eventually
 from stand_ins import most_at_once
 
+pytestmark = pytest.mark.alone
+
 ROUTING = """
 models:
   slow: { targets: [{ provider: openai }], contextWindow: 100000 }

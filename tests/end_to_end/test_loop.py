@@ -13,6 +13,8 @@ from data_plane import CHAT, HELLO, DataPlane, eventually
 
 from extproc.stand_in import Seen
 
+pytestmark = pytest.mark.alone
+
 # State is by target: each rule has models of its own, at two providers or three.
 ROUTING = """
 healthCheck: { interval: 10s, errorRateThreshold: 0.3 }

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from data_plane import CHAT, HELLO, DataPlane, eventually
 
+pytestmark = pytest.mark.alone
+
 ROUTING = """
 healthCheck: { errorRateThreshold: 0.5 }
 models:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from data_plane import CHAT, HELLO, DataPlane
 
+pytestmark = pytest.mark.alone
+
 ROUTING = """
 healthCheck: { enabled: false }
 models:

@@ -15,6 +15,8 @@ import pytest
 from data_plane import CHAT, HELLO, KEYS, PROVIDERS, DataPlane, eventually
 from stand_ins import StandIns
 
+pytestmark = pytest.mark.alone
+
 # Two attempts of half a second: after 2 s, nothing may need what an older config had.
 BOUNDS = "firstByteTimeout: 0.5s\nmaxAttempts: 2\n"
 GRACE_S = 2.0

@@ -18,6 +18,8 @@ from data_plane import CHAT, HELLO, LOOPBACK, DataPlane, Program, eventually, fr
 
 from extproc.envoy_config import TcpAddress, UnixSocket
 
+pytestmark = pytest.mark.alone
+
 ROUTING = """
 server: { drainDelay: 2s }
 decisionLog: { path: DIRECTORY/decisions.jsonl }

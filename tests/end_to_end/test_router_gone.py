@@ -16,6 +16,8 @@ import httpx
 import pytest
 from data_plane import CHAT, HELLO, LOOPBACK, DataPlane, eventually
 
+pytestmark = pytest.mark.alone
+
 DECISION_TIMEOUT_S = 1.0
 DRAIN_TIMEOUT_S = 3.0
 ROUTING = f"""
