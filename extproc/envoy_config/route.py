@@ -29,6 +29,7 @@ from extproc.envoy_config.upstream import METADATA_NAMESPACE
 from extproc.snapshot import PLAN_NAMESPACE
 
 if TYPE_CHECKING:
+    from extproc.envoy_config.rendering import Json
     from extproc.snapshot import Passthrough, Snapshot
     from extproc.vocabulary import Surface
 
@@ -44,6 +45,8 @@ IDLE_S: Final = 300.0
 """The longest silence in an answer: reasoning models pause for minutes between two events."""
 
 NEVER: Final = timedelta(0)
+
+_LLM: Final = "llm-"
 
 RESPONSE_HEADERS: Final = {
     "x-router-decision": f"%DYNAMIC_METADATA({PLAN_NAMESPACE}:decision)%",
@@ -89,9 +92,15 @@ def route_configuration(snapshot: Snapshot) -> RouteConfiguration:
     )
 
 
+def is_llm(route: Json) -> bool:
+    """Whether it is one that the router is asked about."""
+    name: str = route["name"]
+    return name.startswith(_LLM)
+
+
 def _llm(snapshot: Snapshot, surface: Surface | None, path: str) -> Route:
     return Route(
-        name=f"llm-{surface or 'models'}",
+        name=f"{_LLM}{surface or 'models'}",
         match=RouteMatch(safe_regex=RegexMatcher(regex=path)),
         typed_per_filter_config=token_usage_of(surface) if surface else {},
         route=RouteAction(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from extproc.envoy_config.bootstrap import dynamic_bootstrap
-from extproc.envoy_config.route import EXT_PROC
+from extproc.envoy_config.route import EXT_PROC, is_llm
 from extproc.envoy_config.xds import resources
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ your own, the router filter in the place of yours. Its upstream filters run for 
 has none of its own: a listener for the LLM alone is best, else see docs/own-envoy.md."""
 
 _VIRTUAL_HOST: Final = """\
-In your virtual host, the route before all others. ext_proc is off but for this route."""
+In your virtual host, these routes before all others. ext_proc is off but for them."""
 
 
 def _bootstrap(deployment: Deployment) -> Json:
@@ -78,7 +78,10 @@ def _manager(listener: Json) -> Json:
 
 def _virtual_host(routes: Json) -> Json:
     (host,) = routes["virtual_hosts"]
-    llm = host["routes"][0]
-    enabled = llm | {"typed_per_filter_config": {EXT_PROC: _EXT_PROC_ON}}
     rest = {key: value for key, value in host.items() if key not in {"name", "domains", "routes"}}
-    return {"routes": [enabled], **rest}
+    return {"routes": [_enabled(route) for route in host["routes"] if is_llm(route)], **rest}
+
+
+def _enabled(route: Json) -> Json:
+    per_filter = route.get("typed_per_filter_config", {}) | {EXT_PROC: _EXT_PROC_ON}
+    return route | {"typed_per_filter_config": per_filter}
