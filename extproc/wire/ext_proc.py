@@ -69,11 +69,11 @@ _PROCEED_AND_AWAIT: Final = ProcessingResponse(
 ).SerializeToString()
 _PASS_ON: Final = ProcessingResponse(response_headers=HeadersResponse()).SerializeToString()
 
-STEPS_MAX: Final = 4096
-"""Encoded attempts that are kept; a config has one for each guard and way to rewrite a payload."""
+CHAINS_MAX: Final = 4096
+"""Encoded chains that are kept: a config has a few for each route."""
 
 HEADER_CHARS_KEPT_MAX: Final = 200
-"""Of an attempt's own headers, if it is to be kept."""
+"""Of all its attempts' own headers, if a chain is to be kept."""
 
 _RESPONSE_BODY: Final = tag(ProcessingResponse.RESPONSE_BODY_FIELD_NUMBER)
 _REQUEST_BODY: Final = tag(ProcessingResponse.REQUEST_BODY_FIELD_NUMBER)
@@ -143,15 +143,17 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
 
 
 def _forward(reply: Forward, record: bytes | None) -> bytes:
+    chain, candidates = _steps(reply.chain)
     metadata = b"".join(
         [
-            field(CHAIN_NAMESPACE, _chain(reply.chain)),
-            field(PLAN_NAMESPACE, _plan(reply.plan, reply.chain)),
+            chain,
+            field(PLAN_NAMESPACE, _plan(reply.plan, candidates)),
             *([_recorded(record)] if record else ()),
             *([field(BODIES_NAMESPACE, _bodies(reply))] if reply.bodies else ()),
         ]
     )
-    common = delimited(_HEADER_MUTATION, _mutation(reply.headers)) + _CLEAR_ROUTE_CACHE
+    headers = b"".join([_set_header(name, value) for name, value in reply.headers.items()])
+    common = delimited(_HEADER_MUTATION, headers) + _CLEAR_ROUTE_CACHE
     # From the inside out, so that the body, last in each message, is copied once.
     head = b""
     for before, holder in (
@@ -164,33 +166,34 @@ def _forward(reply: Forward, record: bytes | None) -> bytes:
     return head + reply.body
 
 
-def _chain(steps: tuple[Step, ...]) -> bytes:
-    """As `priority_group` reads it: attempt N goes to group N."""
-    return structure(field("priority_groups", array(*map(_group, steps))))
+def _steps(steps: tuple[Step, ...]) -> tuple[bytes, bytes]:
+    """The chain, as a field of the metadata, and what each attempt needs, as one of the plan."""
+    # Headers may be a client's own, as long and as many as it likes: those are not kept.
+    said = sum([len(value) for step in steps for _, value in step.headers])
+    return _written(steps) if said <= HEADER_CHARS_KEPT_MAX else _written.__wrapped__(steps)
 
 
-@lru_cache(maxsize=STEPS_MAX)
+@lru_cache(maxsize=CHAINS_MAX)
+def _written(steps: tuple[Step, ...]) -> tuple[bytes, bytes]:
+    # As `priority_group` reads it: attempt N goes to group N.
+    chain = structure(field("priority_groups", array(*map(_group, steps))))
+    return field(CHAIN_NAMESPACE, chain), field("cand", structure(*map(_needs, steps)))
+
+
 def _group(step: Step) -> bytes:
     cluster = structure(field("cluster_name", text(step.guard)), field("weight", number(1)))
     return structure(field("name", text(step.target)), field("clusters", array(cluster)))
 
 
-def _plan(plan: Plan, steps: tuple[Step, ...]) -> bytes:
+def _plan(plan: Plan, candidates: bytes) -> bytes:
     return structure(
         field("decision", text(plan.decision)),
         field("route", text(plan.route)),
         field("plen", number(plan.prefix_bytes)),
-        field("cand", structure(*[_needs_of(step) for step in steps])),
+        candidates,
     )
 
 
-def _needs_of(step: Step) -> bytes:
-    # Headers may be a client's own, as long and as many as it likes: those are not kept.
-    is_short = sum([len(value) for _, value in step.headers]) <= HEADER_CHARS_KEPT_MAX
-    return _needs(step) if is_short else _needs.__wrapped__(step)
-
-
-@lru_cache(maxsize=STEPS_MAX)
 def _needs(step: Step) -> bytes:
     """What the upstream filters need to send the body, made for the first target, to this one."""
     needs = [field("endpoint", text(step.endpoint))]
@@ -262,13 +265,10 @@ def _answer(reply: Answer, record: bytes | None) -> bytes:
 
 def _mutation(headers: Mapping[str, str]) -> bytes:
     # No `append`: absent means overwrite; Envoy ignores `append_action` here.
-    return b"".join(
-        [
-            delimited(_SET_HEADERS, delimited(_HEADER, _header(name, value)))
-            for name, value in headers.items()
-        ]
-    )
+    return b"".join([_set_header.__wrapped__(*header) for header in headers.items()])
 
 
-def _header(name: str, value: str) -> bytes:
-    return delimited(_KEY, name.encode()) + delimited(_RAW_VALUE, value.encode("latin-1"))
+@lru_cache(maxsize=1024)  # those of a request that is sent on: few, and short
+def _set_header(name: str, value: str) -> bytes:
+    header = delimited(_KEY, name.encode()) + delimited(_RAW_VALUE, value.encode("latin-1"))
+    return delimited(_SET_HEADERS, delimited(_HEADER, header))
