@@ -260,6 +260,31 @@ def test_an_agent_that_speaks_only_anthropics_api_runs_on_any_model(
     assert "was told" in turns[-1]["content"][0].text
 
 
+@pytest.mark.parametrize("model", ["claude", "claude-aws", "gemini"])
+def test_an_agent_that_speaks_only_openais_api_runs_on_any_model(
+    plane: DataPlane, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{plane.base_url}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "anything")
+    turns: list[Any] = [{"role": "user", "content": "What is the weather?"}]
+    weather = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
+    tools: list[Any] = [{"type": "function", "function": weather}]
+    with openai.OpenAI(max_retries=0) as agent:
+        for _ in range(5):
+            (choice,) = agent.chat.completions.create(
+                model=model, messages=turns, tools=tools
+            ).choices
+            turns.append(choice.message)
+            if choice.finish_reason != "tool_calls":
+                break
+            turns += [
+                {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+                for call in choice.message.tool_calls or ()
+            ]
+    assert len(turns) == 4
+    assert "was told" in turns[-1].content
+
+
 def test_thinking_that_claude_signed_goes_back_to_a_claude_and_nowhere_else(
     plane: DataPlane, client: httpx.Client
 ) -> None:
