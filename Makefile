@@ -32,8 +32,8 @@ format: $(VENV)/.installed  ## let ruff fix and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  ## what the router adds to a request, and what its decision costs
-	$(BIN)/python tests/bench/overhead.py
+bench: $(VENV)/.installed  ## what the router adds to a request, beside its peers; BENCH=--quick for a glance
+	$(BIN)/python tests/bench/overhead.py $(BENCH)
 	$(BIN)/python tests/bench/decision.py
 	$(BIN)/python tests/bench/translation.py
 

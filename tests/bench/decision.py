@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +32,8 @@ from statistics import median
 from typing import Any, Final
 
 import litellm_pick
+import peers
+from peers import LITELLM
 
 from extproc.config import compile_config, read_config
 from extproc.exchange import Exchange
@@ -50,8 +51,6 @@ from extproc.wire.pb.ext_proc_pb2 import (
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-LITELLM: Final = "1.106.0"
-INSTALL_S: Final = 300.0
 ANSWER_S: Final = 60.0
 
 SIZES_KB: Final = (0.2, 2.0, 50.0, 400.0)
@@ -208,36 +207,10 @@ class NoLitellmError(Exception):
 
 def environment(version: str) -> Path:
     """The Python of an environment with that litellm, made if it is not there yet."""
-    home = Path(tempfile.gettempdir()) / f"extproc-bench-{os.getuid()}"
-    directory = home / f"litellm-{version}-python-{platform.python_version()}"
-    stamp = directory / ".installed"
-    home.mkdir(mode=0o700, exist_ok=True)
-    if home.stat().st_uid != os.getuid():
-        raise NoLitellmError(f"{home} is someone else's")
-    if not stamp.exists():  # written last, so that a broken install is retried
-        sys.stderr.write(f"Installing litellm {version} in {directory} …\n")
-        _install(directory, version)
-        stamp.touch()
-    return directory / "bin/python"
-
-
-def _install(directory: Path, version: str) -> None:
-    venv.create(directory, clear=True, with_pip=True, symlinks=True)
-    pip = [str(directory / "bin/python"), "-m", "pip", "install", "--quiet"]
     try:
-        subprocess.run(
-            [*pip, "--disable-pip-version-check", f"litellm=={version}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=INSTALL_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise NoLitellmError(f"installing it took more than {INSTALL_S:.0f} s") from None
-    except subprocess.CalledProcessError as error:
-        said = [line for line in str(error.stderr).splitlines() if line.startswith("ERROR")]
-        raise NoLitellmError(f"it can't be installed: {' '.join(said[-1:])[:200]}") from None
+        return peers.python_environment(f"litellm=={version}")
+    except peers.LeftOutError as error:
+        raise NoLitellmError(f"it can't be installed: {error}") from None
 
 
 class Litellm:

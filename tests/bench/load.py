@@ -15,8 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -26,12 +28,15 @@ GENERATORS: Final[tuple[Generator, ...]] = ("wrk", "python")
 
 WORKERS_MAX: Final = 2
 _START_S: Final = 0.5
-_WAIT_S: Final = 10.0
+_WAIT_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one stretch of load saw; `errors` are answers other than 200 and broken connections."""
+    """What one stretch of load saw; `errors` are answers other than 200 and broken connections.
+
+    `requests` are those answered well.
+    """
 
     requests: int
     seconds: float
@@ -44,41 +49,80 @@ def available() -> Generator:
     return "wrk" if shutil.which("wrk") else "python"
 
 
-def run(generator: Generator, url: str, body: bytes, *, connections: int, seconds: int) -> Load:
+def run(
+    generator: Generator,
+    url: str,
+    bodies: Sequence[bytes],
+    headers: Mapping[str, str],
+    *,
+    connections: int,
+    seconds: int,
+) -> Load:
+    """Every connection sends the `bodies` in turn."""
     drive = _wrk if generator == "wrk" else _python
-    return drive(url, body, connections, seconds)
+    heads = {"content-type": "application/json", **headers}
+    return drive(url, bodies, heads, connections, seconds)
 
 
 _SCRIPT: Final = """
+local directory, requests, turn = os.getenv("BENCH_DIR"), {}, 0
 wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.body = io.open(os.getenv("BENCH_BODY"), "rb"):read("*a")
+for line in io.lines(directory .. "/headers") do
+  local name, value = line:match("^(.-): (.*)$")
+  wrk.headers[name] = value
+end
+function init(args)
+  for i = 1, tonumber(os.getenv("BENCH_BODIES")) do
+    local body = io.open(directory .. "/body-" .. i, "rb"):read("*a")
+    requests[i] = wrk.format(nil, nil, nil, body)
+  end
+end
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format("\\nRESULT %d %f %f %f %d\\n", summary.requests, summary.duration / 1e6,
-    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    e.status + e.connect + e.read + e.write + e.timeout))
+  local errors = e.connect + e.read + e.write + e.timeout
+  io.write(string.format("\\nRESULT %d %f %f %f %d\\n", summary.requests - e.status,
+    summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    errors + e.status))
 end
 """
 
 
-def _wrk(url: str, body: bytes, connections: int, seconds: int) -> Load:
+def _wrk(
+    url: str, bodies: Sequence[bytes], headers: Mapping[str, str], connections: int, seconds: int
+) -> Load:
     with tempfile.TemporaryDirectory() as directory:
-        script, payload = Path(directory, "post.lua"), Path(directory, "body.json")
+        script = Path(directory, "post.lua")
         script.write_text(_SCRIPT, "ascii")
-        payload.write_bytes(body)
+        heads = "".join(f"{name}: {value}\n" for name, value in headers.items())
+        Path(directory, "headers").write_text(heads, "ascii")
+        for number, body in enumerate(bodies, 1):
+            Path(directory, f"body-{number}").write_bytes(body)
         threads = min(connections, WORKERS_MAX)
-        done = subprocess.run(
-            [
-                *("wrk", "--threads", str(threads), "--connections", str(connections)),
-                *("--duration", f"{seconds}s", "--timeout", "5s", "--script", str(script), url),
-            ],
-            env={"BENCH_BODY": str(payload), "PATH": _path_of("wrk")},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            timeout=seconds + _WAIT_S,
-        )
+        command = [
+            *("wrk", "--threads", str(threads), "--connections", str(connections)),
+            *("--duration", f"{seconds}s", "--timeout", f"{seconds + _WAIT_S:.0f}s"),
+            *("--script", str(script), url),
+        ]
+        environment = {
+            "BENCH_DIR": directory,
+            "BENCH_BODIES": str(len(bodies)),
+            "PATH": _path_of("wrk"),
+        }
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=seconds + _WAIT_S,
+            )
+        except subprocess.SubprocessError:  # there is nothing to connect to, any more
+            return Load(0, seconds, math.nan, math.nan, errors=connections)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     requests, duration_s, p50_ms, p99_ms, errors = line.split()[1:]
     return Load(int(requests), float(duration_s), float(p50_ms), float(p99_ms), int(errors))
@@ -90,7 +134,10 @@ def _path_of(program: str) -> str:
     return str(Path(found).parent)
 
 
-def _python(url: str, body: bytes, connections: int, seconds: int) -> Load:
+def _python(
+    url: str, bodies: Sequence[bytes], headers: Mapping[str, str], connections: int, seconds: int
+) -> Load:
+    told = json.dumps({"headers": dict(headers), "bodies": [body.decode() for body in bodies]})
     count = min(connections, WORKERS_MAX)
     begin_s = time.monotonic() + _START_S  # one clock for all processes of a machine
     with ExitStack() as stack:
@@ -104,7 +151,7 @@ def _python(url: str, body: bytes, connections: int, seconds: int) -> Load:
             workers.append(worker)
         for worker in workers:
             assert worker.stdin is not None
-            worker.stdin.write(body)
+            worker.stdin.write(told.encode())
             worker.stdin.close()
             worker.stdin = None  # else `communicate` would close it again
         answers = [worker.communicate(timeout=seconds + _WAIT_S)[0] for worker in workers]
@@ -120,19 +167,24 @@ def _python(url: str, body: bytes, connections: int, seconds: int) -> Load:
     )
 
 
+def request_of(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    where = urlsplit(url)
+    heads = {"host": where.netloc, **headers, "content-length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in heads.items())
+    return f"POST {where.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
 def _work(
-    url: str, body: bytes, connections: int, begin_s: float, seconds: float
+    url: str, requests: Sequence[bytes], connections: int, begin_s: float, seconds: float
 ) -> tuple[list[int], int]:
     """One process: its connections in turn, as each has an answer. Latencies in µs, and errors."""
     where = urlsplit(url)
-    request = (
-        f"POST {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    ).encode() + body
     host, port = str(where.hostname), int(where.port or 80)
     latencies_us, errors = [], 0
     time.sleep(max(0.0, begin_s - time.monotonic()))
-    clients = [_Client(socket.create_connection((host, port)), request) for _ in range(connections)]
+    clients = [
+        _Client(socket.create_connection((host, port)), requests) for _ in range(connections)
+    ]
     waiting = {client.socket.fileno(): client for client in clients}
     poll = select.epoll()
     for number in waiting:
@@ -156,9 +208,9 @@ def _work(
 class _Client:
     """One connection with one request under way."""
 
-    def __init__(self, connected: socket.socket, request: bytes) -> None:
+    def __init__(self, connected: socket.socket, requests: Sequence[bytes]) -> None:
         self.socket = connected
-        self._request = request
+        self._requests = cycle(requests)
         self._send()
 
     def receive(self) -> int | None:
@@ -173,7 +225,7 @@ class _Client:
         head, complete, body = self._received.partition(b"\r\n\r\n")
         if not complete:
             return 0
-        _, found, length = head.partition(b"content-length: ")
+        _, found, length = head.lower().partition(b"content-length: ")
         if not found:
             return None
         if len(body) < int(length.split(b"\r\n", 1)[0]):
@@ -185,13 +237,14 @@ class _Client:
     def _send(self) -> None:
         self._received = b""
         self._sent_ns = time.perf_counter_ns()
-        self.socket.sendall(self._request)
+        self.socket.sendall(next(self._requests))
 
 
 def _main() -> None:
     url, connections, begin_s, seconds = sys.argv[1:]
-    body = sys.stdin.buffer.read()
-    latencies_us, errors = _work(url, body, int(connections), float(begin_s), float(seconds))
+    told = json.load(sys.stdin)
+    requests = [request_of(url, body.encode(), told["headers"]) for body in told["bodies"]]
+    latencies_us, errors = _work(url, requests, int(connections), float(begin_s), float(seconds))
     json.dump({"latencies_us": latencies_us, "errors": errors}, sys.stdout)
 
 

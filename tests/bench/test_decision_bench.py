@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import decision
+import peers
 import pytest
 from decision import (
     COST_WAY,
@@ -28,6 +29,7 @@ from decision import (
     theirs,
     unmatched_name,
 )
+from peers import LeftOutError
 
 STAND_IN = """
 class Router:
@@ -109,16 +111,14 @@ def test_a_worker_that_fails_is_a_reason_to_leave_litellm_out(
 
 
 def test_an_environment_that_cannot_be_made_is_a_reason_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refused(directory: Path, version: str) -> None:
-        raise NoLitellmError(f"it can't be installed: no {version}")
+    def refused(requirement: str) -> Path:
+        raise LeftOutError(f"no {requirement}")
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(decision, "_install", refused)
-    with pytest.raises(NoLitellmError, match=r"no 0\.1"):
+    monkeypatch.setattr(peers, "python_environment", refused)
+    with pytest.raises(NoLitellmError, match=r"no litellm==0\.1"):
         decision.environment("0.1")
-    assert not list(tmp_path.rglob(".installed"))
 
 
 def test_ratios_are_of_one_round_and_take_the_faster_way() -> None:
