@@ -17,7 +17,7 @@ from extproc.wire.access_log import METHOD, SERVICE, TAKEN, Fields, entries_of, 
 KEEP_S: Final = 5.0
 """How long a batch waits for the disk; then it is acknowledged all the same, still in memory."""
 
-SLICE_S: Final = 0.001
+SLICE_S: Final = 0.0003
 """How long entries are read before other work gets its turn: a batch may have hundreds."""
 
 _log = logging.getLogger(__name__)
