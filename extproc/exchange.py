@@ -28,6 +28,7 @@ from extproc.dialects.registry import (
     ClientDialect,
     RouterAnswers,
 )
+from extproc.limit_headers import limit_headers
 from extproc.plan import Forward, forward
 from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
@@ -125,10 +126,11 @@ class PassOn:
 
 @dataclass(frozen=True, slots=True)
 class TakeAnswer:
-    """Send the answer's body here: as it comes or, if `buffered`, whole."""
+    """Send the answer's body here: as it comes or, if `buffered`, whole. `headers` are added."""
 
     buffered: bool
     content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ class Exchange:
             return self._refused(replace(refused(decision, refusal), chain=()))
         return sent
 
-    def _on_answer(self, event: Event, _now: float, _draw: int) -> Reply:
+    def _on_answer(self, event: Event, now: float, _draw: int) -> Reply:
         assert isinstance(event, AnswerHeaders), event
         assert self._expected is not None
         self._receive = Exchange._on_nothing
@@ -267,7 +269,8 @@ class Exchange:
             status = piece.status or int(event.headers[":status"])
             return Answer(status, _as_json(), piece.body, told=piece.told)
         self._receive = Exchange._on_answer_body
-        return TakeAnswer(translation.buffered, translation.content_type)
+        limits = limit_headers(event.headers, self._surface, now)
+        return TakeAnswer(translation.buffered, translation.content_type, limits)
 
     def _on_answer_body(self, event: Event, _now: float, _draw: int) -> Reply:
         assert isinstance(event, AnswerBody), event

@@ -36,7 +36,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
     "explain": VALUES | {"exchange", "decide", "dialects", "state"},
-    "exchange": VALUES | {"decide", "plan", "translation", "policy", "dialects", "state"},
+    "exchange": VALUES
+    | {"decide", "limit_headers", "plan", "translation", "policy", "dialects", "state"},
+    "limit_headers": VALUES | {"state"},
     "plan": VALUES | {"policy", "dialects"},
     "translation": VALUES | {"dialects"},
     "decide": VALUES | {"policy", "dialects", "state"},
@@ -60,6 +62,7 @@ PURE = (
     frozenset(
         [
             "exchange",
+            "limit_headers",
             "plan",
             "translation",
             "decide",

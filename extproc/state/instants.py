@@ -30,6 +30,13 @@ _RFC_3339: Final = re.compile(
 _HTTP_DATE: Final = re.compile(
     r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
+_ERA_DAYS: Final = 146_097
+_DAYS_FROM_MARCH_0: Final = 719_468
+"""Days from the 1st of March in the year 0 to 1970."""
+
+_DAYS_MAX: Final = 2_932_897
+"""Days from 1970 to the end of the year 9999."""
+
 _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
@@ -66,6 +73,23 @@ def rfc_3339(text: str | None) -> float | None:
     if seconds is None:
         return None
     return seconds + float(fraction or 0) - (ahead_s if sign == "+" else -ahead_s)
+
+
+def rfc_3339_of(unix_s: float) -> str | None:
+    """The other way, in UTC and to the second; None beyond the year 9999."""
+    days, seconds = divmod(math.floor(unix_s), 86_400)
+    if not 0 <= days < _DAYS_MAX:
+        return None
+    # The calendar repeats every 400 years, and a year that begins in March ends in its leap day.
+    era, day = divmod(days + _DAYS_FROM_MARCH_0, _ERA_DAYS)
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    date = f"{day - (153 * month + 2) // 5 + 1:02}"
+    year += 400 * era + (month >= 10)
+    month = month + 3 if month < 10 else month - 9
+    minutes, second = divmod(seconds, 60)
+    return f"{year:04}-{month:02}-{date}T{minutes // 60:02}:{minutes % 60:02}:{second:02}Z"
 
 
 def http_date(text: str | None) -> float | None:

@@ -128,7 +128,7 @@ def encode(reply: Reply, record: bytes | None = None) -> bytes:
         case PassOn():
             return _PASS_ON
         case TakeAnswer():
-            return _take_answer(reply)
+            return _take_answer.__wrapped__(reply) if reply.headers else _take_answer(reply)
         case Rewritten():
             return _rewritten(reply)
 
@@ -217,7 +217,10 @@ def _take_answer(reply: TakeAnswer) -> bytes:
     mode = ProcessingMode.BUFFERED if reply.buffered else ProcessingMode.STREAMED
     common = CommonResponse(
         header_mutation=HeaderMutation(
-            set_headers=[HeaderValueOption(header=_header_value(reply.content_type))],
+            set_headers=[
+                HeaderValueOption(header=HeaderValue(key=name, raw_value=value.encode("latin-1")))
+                for name, value in (("content-type", reply.content_type), *reply.headers)
+            ],
             remove_headers=["content-length"],
         )
     )
@@ -227,10 +230,6 @@ def _take_answer(reply: TakeAnswer) -> bytes:
             response_header_mode=ProcessingMode.SEND, response_body_mode=mode
         ),
     ).SerializeToString()
-
-
-def _header_value(content_type: str) -> HeaderValue:
-    return HeaderValue(key="content-type", raw_value=content_type.encode("latin-1"))
 
 
 def _rewritten(reply: Rewritten) -> bytes:

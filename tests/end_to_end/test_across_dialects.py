@@ -191,6 +191,23 @@ def test_an_answer_that_breaks_off_before_it_is_whole_is_a_502(
     assert answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("surface", "model", "name"),
+    [
+        ("chat", "claude", "x-ratelimit-remaining-requests"),
+        ("responses", "claude", "x-ratelimit-remaining-requests"),
+        ("messages", "gpt", "anthropic-ratelimit-requests-remaining"),
+    ],
+)
+def test_limits_are_told_in_the_clients_words(
+    plane: DataPlane, client: httpx.Client, surface: str, model: str, name: str
+) -> None:
+    plane.fault(MODELS[model][0], requests_per_minute=500)
+    for left in ("499", "498"):
+        answer = asked(client, surface, model=model)
+        assert answer.headers[name] == left
+
+
 # What is told of tokens
 
 
