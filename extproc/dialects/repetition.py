@@ -33,7 +33,7 @@ def reject_repeated_names(
         raw.count(b'"role"') <= roles
         and raw.count(b'"content"') <= contents
         and raw.count(b'"type"') <= types
-        and not (_ESCAPED in raw and _ESCAPED_LETTER.search(raw))
+        and not has_escaped_letter(raw)
     ):
         return
 
@@ -48,3 +48,8 @@ def reject_repeated_names(
         json.loads(raw, object_pairs_hook=unrepeated, parse_int=str)
     except RecursionError:
         reject(field, "is nested too deeply")
+
+
+def has_escaped_letter(raw: bytes) -> bool:
+    """Whether a name in `raw` may look like another: what is counted would not be all."""
+    return _ESCAPED in raw and _ESCAPED_LETTER.search(raw) is not None

@@ -128,7 +128,7 @@ def encode(reply: Reply, record: bytes | None = None) -> bytes:
         case PassOn():
             return _PASS_ON
         case TakeAnswer():
-            return _take_answer.__wrapped__(reply) if reply.headers else _take_answer(reply)
+            return _take_answer(reply)
         case Rewritten():
             return _rewritten(reply)
 
@@ -152,7 +152,7 @@ def _forward(reply: Forward, record: bytes | None) -> bytes:
             *([field(BODIES_NAMESPACE, _bodies(reply))] if reply.bodies else ()),
         ]
     )
-    headers = b"".join([_set_header(name, value) for name, value in reply.headers.items()])
+    headers = b"".join([_kept_header(name, value) for name, value in reply.headers.items()])
     common = delimited(_HEADER_MUTATION, headers) + _CLEAR_ROUTE_CACHE
     # From the inside out, so that the body, last in each message, is copied once.
     head = b""
@@ -170,14 +170,16 @@ def _steps(steps: tuple[Step, ...]) -> tuple[bytes, bytes]:
     """The chain, as a field of the metadata, and what each attempt needs, as one of the plan."""
     # Headers may be a client's own, as long and as many as it likes: those are not kept.
     said = sum([len(value) for step in steps for _, value in step.headers])
-    return _written(steps) if said <= HEADER_CHARS_KEPT_MAX else _written.__wrapped__(steps)
+    return _kept_chain(steps) if said <= HEADER_CHARS_KEPT_MAX else _written(steps)
 
 
-@lru_cache(maxsize=CHAINS_MAX)
 def _written(steps: tuple[Step, ...]) -> tuple[bytes, bytes]:
     # As `priority_group` reads it: attempt N goes to group N.
     chain = structure(field("priority_groups", array(*map(_group, steps))))
     return field(CHAIN_NAMESPACE, chain), field("cand", structure(*map(_needs, steps)))
+
+
+_kept_chain = lru_cache(maxsize=CHAINS_MAX)(_written)
 
 
 def _group(step: Step) -> bytes:
@@ -212,7 +214,6 @@ def _bodies(reply: Forward) -> bytes:
     return structure(*[field(name, text(body.decode())) for name, body in reply.bodies.items()])
 
 
-@lru_cache(maxsize=16)
 def _take_answer(reply: TakeAnswer) -> bytes:
     mode = ProcessingMode.BUFFERED if reply.buffered else ProcessingMode.STREAMED
     common = CommonResponse(
@@ -264,10 +265,13 @@ def _answer(reply: Answer, record: bytes | None) -> bytes:
 
 def _mutation(headers: Mapping[str, str]) -> bytes:
     # No `append`: absent means overwrite; Envoy ignores `append_action` here.
-    return b"".join([_set_header.__wrapped__(*header) for header in headers.items()])
+    return b"".join([_set_header(name, value) for name, value in headers.items()])
 
 
-@lru_cache(maxsize=1024)  # those of a request that is sent on: few, and short
 def _set_header(name: str, value: str) -> bytes:
     header = delimited(_KEY, name.encode()) + delimited(_RAW_VALUE, value.encode("latin-1"))
     return delimited(_SET_HEADERS, delimited(_HEADER, header))
+
+
+# Those of a request that is sent on: few, and short.
+_kept_header = lru_cache(maxsize=1024)(_set_header)

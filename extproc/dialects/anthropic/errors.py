@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from extproc.dialects.upstream_error import upstream_error
 from extproc.vocabulary import Refusal
-
-MESSAGE_CHARS_MAX: Final = 2000
 
 
 class ErrorObject(Struct):
@@ -37,17 +35,7 @@ _TYPES: Final[Mapping[int, str]] = {
     529: "overloaded_error",
 }
 _STATUSES: Final[Mapping[str, int]] = {type_: status for status, type_ in _TYPES.items()}
-_KINDS: Final[Mapping[int, str]] = {
-    401: "authentication",
-    402: "permission",
-    403: "permission",
-    404: "not_found",
-    413: "too_large",
-    429: "rate_limited",
-    503: "overloaded",
-    529: "overloaded",
-}
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KINDS: Final[Mapping[int, str]] = {402: "permission"}
 
 _body = msgspec.json.Decoder(_ErrorBody)
 
@@ -76,9 +64,4 @@ def error_midway(error: ErrorObject | None) -> Refusal:
 def _refusal(status: int, error: ErrorObject | None) -> Refusal:
     code = (error and error.type) or ""
     message = (error and error.message) or f"The provider answered with status {status}."
-    return Refusal(
-        _KINDS.get(status, "upstream_failed" if status >= 500 else "invalid_request"),
-        status,
-        code if _CODE.fullmatch(code) else "upstream_error",
-        message[:MESSAGE_CHARS_MAX],
-    )
+    return upstream_error(status, message, code, kinds=_KINDS)

@@ -5,29 +5,16 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from extproc.dialects.upstream_error import upstream_error
 from extproc.vocabulary import Refusal
 
-MESSAGE_CHARS_MAX: Final = 2000
-"""Of the provider's own words."""
-
-_KINDS: Final = {
-    401: "authentication",
-    403: "permission",
-    404: "not_found",
-    408: "upstream_failed",
-    413: "too_large",
-    424: "upstream_failed",
-    429: "rate_limited",
-    503: "overloaded",
-    529: "overloaded",
-}
+_KINDS: Final = {408: "upstream_failed", 424: "upstream_failed"}
 _EXCEPTIONS: Final = {
     "internalServerException": 500,
     "modelStreamErrorException": 424,
@@ -38,8 +25,6 @@ _EXCEPTIONS: Final = {
 }
 """The status that each exception of a stream would have had before it began."""
 
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_UNKNOWN: Final = "upstream_error"
 _WORDLESS: Final = "The provider gave no reason."
 
 
@@ -88,7 +73,4 @@ def _read(body: bytes) -> _Body:
 
 
 def _refusal(status: int, code: str, words: str) -> Refusal:
-    known = code if _CODE.fullmatch(code) else _UNKNOWN
-    fallback = "upstream_failed" if status >= 500 else "invalid_request"
-    message = words[:MESSAGE_CHARS_MAX] or _WORDLESS
-    return Refusal(_KINDS.get(status, fallback), status, known, message)
+    return upstream_error(status, words or _WORDLESS, code, kinds=_KINDS)

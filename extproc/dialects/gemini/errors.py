@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from extproc.dialects.upstream_error import upstream_error
 from extproc.vocabulary import Refusal
 
-MESSAGE_CHARS_MAX: Final = 2000
-
-_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BAD_KEY: Final = "API_KEY_INVALID"
-_KINDS: Final = {
-    401: "authentication",
-    403: "permission",
-    404: "not_found",
-    413: "too_large",
-    429: "rate_limited",
-    503: "overloaded",
-    529: "overloaded",
-}
+_KINDS_OF_BAD_KEY: Final = {400: "authentication"}
 
 
 class _Detail(Struct):
@@ -58,24 +47,14 @@ def read_error(status: int, body: bytes) -> Refusal:
 
 
 def refusal_of(status: int, error: Status) -> Refusal:
-    name = error.status or ""
-    return Refusal(
-        _kind(status, error),
-        status,
-        name if _CODE.fullmatch(name) else "upstream_error",
-        (error.message or "The provider gave no reason.")[:MESSAGE_CHARS_MAX],
-    )
+    message = error.message or "The provider gave no reason."
+    kinds = _KINDS_OF_BAD_KEY if status == 400 and _is_bad_key(error) else {}
+    return upstream_error(status, message, error.status or "", kinds=kinds)
 
 
 def status_of(error: Status) -> int:
     """The HTTP status that an error names which comes in an answer of status 200."""
     return error.code if error.code and 400 <= error.code <= 599 else 502
-
-
-def _kind(status: int, error: Status) -> str:
-    if status == 400 and _is_bad_key(error):
-        return "authentication"
-    return _KINDS.get(status, "upstream_failed" if status >= 500 else "invalid_request")
 
 
 def _is_bad_key(error: Status) -> bool:

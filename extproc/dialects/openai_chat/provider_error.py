@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from extproc.dialects.openai_chat.written import NULL, is_null, lenient
+from extproc.dialects.upstream_error import upstream_error
 from extproc.vocabulary import Refusal
 
-MESSAGE_CHARS_MAX: Final = 2_000
 BODY_BYTES_MAX: Final = 1024 * 1024
 """No more of an error is looked at."""
 
-_UPSTREAM_ERROR: Final = "upstream_error"
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_KINDS: Final = {
-    401: "authentication",
-    402: "permission",
-    403: "permission",
-    404: "not_found",
-    408: "upstream_failed",
-    413: "too_large",
-    429: "rate_limited",
-    503: "overloaded",
-    529: "overloaded",
-}
+_KINDS: Final = {402: "permission", 408: "upstream_failed"}
 _BROKEN: Final = 502
 
 
@@ -76,15 +63,5 @@ def _unwrapped(written: Raw) -> _Error:
 def _refusal(status: int, error: _Error) -> Refusal:
     message = lenient(_text, error.message) or lenient(_text, error.detail)
     codes = [lenient(_text, raw) or "" for raw in (error.code, error.type, error.status)]
-    return Refusal(
-        kind=_kind(status),
-        status=status,
-        code=next((code for code in codes if _IDENTIFIER.fullmatch(code)), _UPSTREAM_ERROR),
-        message=(message or f"The provider answered with status {status}.")[:MESSAGE_CHARS_MAX],
-    )
-
-
-def _kind(status: int) -> str:
-    if 400 <= status <= 499:
-        return _KINDS.get(status, "invalid_request")
-    return _KINDS.get(status, "upstream_failed")
+    wordless = f"The provider answered with status {status}."
+    return upstream_error(status, message or wordless, *codes, kinds=_KINDS)

@@ -24,7 +24,6 @@ from extproc.dialects.openai_responses.items import (
 )
 from extproc.dialects.openai_responses.repetition import (
     fields_within,
-    reject_repeated_names,
     reject_repeated_types,
 )
 from extproc.dialects.payload import Payload
@@ -38,6 +37,7 @@ from extproc.dialects.reading import (
     reject,
     requested_model,
 )
+from extproc.dialects.repetition import reject_repeated_names
 from extproc.feature import Feature
 from extproc.text.tokens import measure_all
 from extproc.vocabulary import Refusal
@@ -137,7 +137,7 @@ def _found(fields: Mapping[str, Member], name: str, items: str | Sequence[Item] 
         return Found(texts=[items])
     raw = fields[name].raw
     found = look_at(items, raw, name)
-    reject_repeated_names(raw, found, name)
+    reject_repeated_names(name, raw, roles=found.roles, contents=found.held, types=found.typed)
     return found
 
 
