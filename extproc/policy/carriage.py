@@ -2,7 +2,7 @@
 
 The body travels to Envoy once, as the first target wants it. A later one that speaks the same gets
 it with its own model put in; any other needs a body of its own, which travels beside the first in
-the request's metadata, and so must be small (docs/adr/0013-bodies-in-the-plan.md).
+the request's metadata, and so must be small (docs/adr/0014-carried-bodies.md).
 """
 
 from __future__ import annotations
