@@ -13,6 +13,7 @@ from data_plane import CHAT, HELLO, MESSAGES, DataPlane, eventually
 STREAM = HELLO | {"stream": True}
 CHUNK_DELAY_S = 0.05
 ROUTER_STATS = ("streams_started", "stream_msgs_sent", "stream_msgs_received")
+ROUTER_STREAMS = "cluster.extproc.upstream_rq_active"
 
 
 def router_stats(plane: DataPlane) -> list[int]:
@@ -92,10 +93,12 @@ def test_the_router_gets_two_messages_however_long_the_answer(
 
 
 def test_an_answer_goes_on_when_the_router_is_gone(plane: DataPlane, client: httpx.Client) -> None:
-    plane.fault("anthropic", chunk_delay_s=CHUNK_DELAY_S)
+    plane.fault("anthropic", chunk_delay_s=4 * CHUNK_DELAY_S)
     with client.stream("POST", CHAT, json=STREAM) as answer:
         arriving = events(answer)
         next(arriving)
+        # Its reply and the end of its stream are two writes: a chunk can come between them.
+        eventually(lambda: plane.stat(ROUTER_STREAMS) == 0, "the router's stream to end")
         plane.kill_router()
         arrived = list(arriving)
     plane.start_router()
