@@ -38,6 +38,9 @@ EXPORT_TIMEOUT_S: Final = 10.0
 CLOSE_S: Final = 3.0
 """How long `close` waits for the last export."""
 
+GIVE_UP_S: Final = 1.0
+"""How long it waits then for the exporters to give up."""
+
 SAY_S: Final = 60.0
 """How often the log says that exporting fails."""
 
@@ -70,24 +73,33 @@ class OtlpExporter:
         closing = threading.Thread(target=self._shut_down, name="otlp-close", daemon=True)
         closing.start()
         closing.join(CLOSE_S)
-        self._voice.give_back()
+        if closing.is_alive():
+            for signal in self._signals:
+                signal.give_up()
+            closing.join(GIVE_UP_S)
+        # What still runs then goes on to speak through this one, which keeps its secrets.
+        if not closing.is_alive():
+            self._voice.give_back()
+
+    @property
+    def _signals(self) -> list[_Traces | _Metrics]:
+        return [signal for signal in (self._traces, self._metrics) if signal]
 
     def _shut_down(self) -> None:
-        for signal in (self._traces, self._metrics):
-            if signal:
-                signal.shut_down()
+        for signal in self._signals:
+            signal.shut_down()
 
 
 class _Traces:
     def __init__(self, otlp: Otlp, headers: Mapping[str, str], resource: Resource) -> None:
-        exporter = OTLPSpanExporter(
+        self._exporter = OTLPSpanExporter(
             f"{otlp.endpoint}/v1/traces", headers=headers, timeout=EXPORT_TIMEOUT_S
         )
         # By default it follows the parent: what the client does not sample is not exported.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(
             BatchSpanProcessor(
-                exporter,
+                self._exporter,
                 max_queue_size=SPANS_WAITING_MAX,
                 max_export_batch_size=SPANS_PER_EXPORT,
                 schedule_delay_millis=min(SPANS_EVERY_S, otlp.interval_s) * 1000,
@@ -113,13 +125,17 @@ class _Traces:
     def shut_down(self) -> None:
         self._provider.shutdown()
 
+    def give_up(self) -> None:
+        """End the export that is under way, and with it `shut_down`."""
+        self._exporter.shutdown()
+
 
 class _Metrics:
     def __init__(self, otlp: Otlp, headers: Mapping[str, str], resource: Resource) -> None:
-        exporter = OTLPMetricExporter(
+        self._exporter = OTLPMetricExporter(
             f"{otlp.endpoint}/v1/metrics", headers=dict(headers), timeout=EXPORT_TIMEOUT_S
         )
-        reader = PeriodicExportingMetricReader(exporter, otlp.interval_s * 1000)
+        reader = PeriodicExportingMetricReader(self._exporter, otlp.interval_s * 1000)
         self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         meter = self._provider.get_meter("extproc", __version__)
         self._duration = meter.create_histogram(
@@ -153,6 +169,10 @@ class _Metrics:
 
     def shut_down(self) -> None:
         self._provider.shutdown()
+
+    def give_up(self) -> None:
+        """End the export that is under way, and with it `shut_down`."""
+        self._exporter.shutdown()
 
 
 class _Voice(logging.Handler):
