@@ -15,10 +15,9 @@ from extproc.dialects.conversation import Demand
 from extproc.dialects.members import Member, without
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
-    FieldError,
     field,
-    fields_of,
     malformed,
+    read_payload,
     reject,
     requested_model,
 )
@@ -46,12 +45,7 @@ _token_lists = msgspec.json.Decoder(list[list[int]])
 
 def read(body: bytes) -> Payload | Refusal:
     """The payload in `body`, or why it can't be one (a 400)."""
-    if not body.strip():
-        return EMPTY_BODY
-    try:
-        return _payload(body, fields_of(body))
-    except FieldError as error:
-        return error.refusal
+    return read_payload(body, EMPTY_BODY, _payload)
 
 
 def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:

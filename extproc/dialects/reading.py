@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Never, TypeVar
 
 import msgspec
 
 from extproc.dialects.members import MalformedError, Member, members
+from extproc.dialects.payload import Payload
 from extproc.vocabulary import Refusal, RequestedModel
 
 _T = TypeVar("_T")
@@ -38,6 +39,20 @@ def malformed(message: str) -> Refusal:
 def reject(param: str, what: str) -> Never:
     message = f"The field `{param}` {what}."
     raise FieldError(Refusal("invalid_request", 400, "invalid_value", message, param))
+
+
+def read_payload(
+    body: bytes, empty_body: Refusal, payload_of: Callable[[bytes, Mapping[str, Member]], Payload]
+) -> Payload | Refusal:
+    """What `payload_of` makes of `body` and its fields, or why it can't be a payload (a 400)."""
+    if not body.strip():
+        return empty_body
+    try:
+        return payload_of(body, fields_of(body))
+    except FieldError as error:
+        return error.refusal
+    except RecursionError:
+        return malformed("The request body is not usable: nested too deeply.")
 
 
 def fields_of(body: bytes) -> Mapping[str, Member]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -38,11 +39,10 @@ from extproc.dialects.members import MalformedError, Member, members, without
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
     OUTPUT_TOKENS_MAX,
-    FieldError,
     field,
-    fields_of,
     malformed,
     metadata_texts,
+    read_payload,
     reject,
     reject_repeated_fields,
     requested_model,
@@ -85,21 +85,12 @@ EMPTY_BODY: Final = malformed("The request body is empty; send a JSON object wit
 
 def read(body: bytes) -> Payload | Refusal:
     """The payload in `body`, or why it can't be one (a 400)."""
-    return _read(body, counting=False)
+    return read_payload(body, EMPTY_BODY, partial(_payload, counting=False))
 
 
 def read_count(body: bytes) -> Payload | Refusal:
     """The same of a request to count tokens, which has no `max_tokens`."""
-    return _read(body, counting=True)
-
-
-def _read(body: bytes, *, counting: bool) -> Payload | Refusal:
-    if not body.strip():
-        return EMPTY_BODY
-    try:
-        return _payload(body, fields_of(body), counting=counting)
-    except FieldError as error:
-        return error.refusal
+    return read_payload(body, EMPTY_BODY, partial(_payload, counting=True))
 
 
 def _payload(body: bytes, fields: Mapping[str, Member], *, counting: bool) -> Payload:

@@ -17,12 +17,11 @@ from extproc.dialects.members import Member, without
 from extproc.dialects.openai_chat.demands import Message, Part, demands_of
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
-    FieldError,
     field,
-    fields_of,
     malformed,
     metadata_texts,
     output_limit,
+    read_payload,
     reject,
     reject_repeated_fields,
     requested_model,
@@ -58,12 +57,7 @@ EMPTY_BODY: Final = malformed("The request body is empty; send a JSON object wit
 
 def read(body: bytes) -> Payload | Refusal:
     """The payload in `body`, or why it can't be one (a 400)."""
-    if not body.strip():
-        return EMPTY_BODY
-    try:
-        return _payload(body, fields_of(body))
-    except FieldError as error:
-        return error.refusal
+    return read_payload(body, EMPTY_BODY, _payload)
 
 
 def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:

@@ -28,12 +28,12 @@ from extproc.dialects.openai_responses.repetition import (
 )
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
-    FieldError,
     field,
     fields_of,
     malformed,
     metadata_texts,
     output_limit,
+    read_payload,
     reject,
     requested_model,
 )
@@ -63,14 +63,7 @@ EMPTY_BODY: Final = malformed("The request body is empty; send a JSON object wit
 
 def read(body: bytes) -> Payload | Refusal:
     """The payload in `body`, or why it can't be one (a 400)."""
-    if not body.strip():
-        return EMPTY_BODY
-    try:
-        return _payload(body, fields_of(body))
-    except FieldError as error:
-        return error.refusal
-    except RecursionError:
-        return malformed("The request body is not usable: nested too deeply.")
+    return read_payload(body, EMPTY_BODY, _payload)
 
 
 def without_foreign_thinking(rest: bytes) -> bytes:
