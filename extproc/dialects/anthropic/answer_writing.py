@@ -32,8 +32,8 @@ from extproc.dialects.answer import (
     usage_of,
 )
 from extproc.dialects.anthropic.errors import render_refusal
-from extproc.dialects.anthropic.tool_input import input_of, is_object
 from extproc.dialects.anthropic.usage import written_usage
+from extproc.dialects.arguments import as_object, is_object
 
 HELD_CHARS_MAX: Final = 4 * 1024 * 1024
 """Of one streamed answer: what waits for its turn, and the arguments of the call under way."""
@@ -271,7 +271,7 @@ def _begin(block: _Block) -> dict[str, object]:
 def _whole(block: _Block) -> dict[str, object]:
     begun = _begin(block)
     if block.call:
-        return begun | {"input": input_of(block.text)}
+        return begun | {"input": as_object(block.text, parsed=True)}
     if block.type == "thinking":
         return begun | {"thinking": block.text, "signature": block.signature}
     return begun if block.type == "redacted_thinking" else begun | {"text": block.text}

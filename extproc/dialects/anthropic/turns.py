@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from extproc.dialects.anthropic.tool_input import input_of
+from extproc.dialects.arguments import as_object
 from extproc.dialects.conversation import (
     Audio,
     CacheMark,
@@ -143,14 +143,7 @@ def _blocks(part: Part, ids: _CallIds) -> Iterable[Block]:
         case Thinking() | Audio():
             pass  # what nobody signed is refused; audio is a `Demand`, so none gets here
         case ToolCall():
-            given = input_of(part.arguments)
-            call: Block = {
-                "type": "tool_use",
-                "id": ids.of(part.id),
-                "name": part.name,
-                "input": given,
-            }
-            yield marked(call, part.cache)
+            yield _call(part, ids)
         case ToolResult():
             yield _result(part, ids)
         case _:
@@ -158,7 +151,7 @@ def _blocks(part: Part, ids: _CallIds) -> Iterable[Block]:
 
 
 def _call(part: ToolCall, ids: _CallIds) -> Block:
-    given = input_of(part.arguments)
+    given = as_object(part.arguments, parsed=True)
     call: Block = {"type": "tool_use", "id": ids.of(part.id), "name": part.name, "input": given}
     return marked(call, part.cache)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, assert_never
 
-import msgspec
-
+from extproc.dialects.arguments import as_object
 from extproc.dialects.bedrock.models import Traits
 from extproc.dialects.conversation import (
     Audio,
@@ -17,7 +16,6 @@ from extproc.dialects.conversation import (
     Document,
     Image,
     Inline,
-    JsonText,
     Part,
     Source,
     Text,
@@ -48,8 +46,6 @@ _DOCUMENT_FORMATS: Final = {
     "text/html": "html",
     "text/markdown": "md",
 }
-
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Blocks:
@@ -137,7 +133,7 @@ class Blocks:
 
     def _call(self, part: ToolCall) -> Block:
         call = {"toolUseId": self._id(part.id), "name": part.name}
-        return {"toolUse": call | {"input": arguments(part.arguments)}}
+        return {"toolUse": call | {"input": as_object(part.arguments)}}
 
     def _result(self, part: ToolResult) -> Block:
         content = [block for given in part.parts if (block := self._block(given))]
@@ -158,17 +154,6 @@ class Blocks:
             self._ids[given] = written
             self._taken_ids.add(written)
         return self._ids[given]
-
-
-def arguments(text: JsonText) -> msgspec.Raw | dict[str, str]:
-    """The object that a call's arguments are; what a model wrote that is none, inside of one."""
-    if not text.strip():
-        return {}
-    try:
-        _object.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return {"arguments": text}
-    return msgspec.Raw(text.encode())
 
 
 def _image(part: Image) -> Block:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from extproc.dialects.arguments import as_object, is_object
 from extproc.dialects.conversation import (
     Audio,
     Document,
@@ -70,8 +71,6 @@ _BY_EXTENSION: Final = {
     "webp": "image/webp",
     "xml": "text/xml",
 }
-
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def texts(parts: Iterable[Text]) -> list[Json]:
@@ -153,7 +152,7 @@ def _model_parts(
             written.append(_part(part))
         elif part.id in unwritten:
             unwritten.remove(part.id)
-            call = {"name": part.name, "args": _arguments(part.arguments)}
+            call = {"name": part.name, "args": as_object(part.arguments)}
             signature = part.signature or (UNSIGNED if unsigned else None)
             unsigned = False
             written.append(
@@ -215,23 +214,9 @@ def _response(result: ToolResult | None, *, signed_calls: bool) -> tuple[Json, l
 
 def _result(said: str) -> msgspec.Raw | Json:
     """`said` if it is an object, else one around it."""
-    read = None if _LONG_NUMBER.search(said) else _json_object(said)
-    return {"result": said} if read is None else read
-
-
-def _arguments(arguments: str) -> msgspec.Raw | Json:
-    if not arguments.strip():
-        return {}
-    read = _json_object(arguments)
-    return {"arguments": arguments} if read is None else read
-
-
-def _json_object(text: str) -> msgspec.Raw | None:
-    try:
-        _object.decode(text)
-    except (ValueError, RecursionError):
-        return None
-    return msgspec.Raw(text.encode())
+    if _LONG_NUMBER.search(said) or not is_object(said):
+        return {"result": said}
+    return msgspec.Raw(said.encode())
 
 
 def _with_id(call_id: str, fields: Json) -> Json:

@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Final, TypeVar
 
-import msgspec
-
+from extproc.dialects.arguments import is_object
 from extproc.dialects.conversation import (
     Audio,
     CacheMark,
@@ -46,8 +45,6 @@ _MEDIA_TYPES: Final = {
     "txt": "text/plain",
 }
 """By the end of a file's name, where its data does not say; anything else is a PDF."""
-
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read_messages(
@@ -114,10 +111,8 @@ def _arguments(at: str, called: shape.CalledFunction) -> JsonText:
     """Other APIs have an object where this one has its text."""
     if not called.arguments.strip():
         return "{}"
-    try:
-        _object.decode(called.arguments)
-    except (msgspec.DecodeError, RecursionError):
-        raise UnreadableError(at, "is not the text of a JSON object") from None
+    if not is_object(called.arguments):
+        raise UnreadableError(at, "is not the text of a JSON object")
     return called.arguments
 
 

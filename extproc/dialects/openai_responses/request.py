@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
+from extproc.dialects.arguments import is_object
 from extproc.dialects.conversation import (
     Audio,
     Conversation,
@@ -125,7 +126,6 @@ class _Request(Struct):
 
 
 _decode = msgspec.json.Decoder(_Request).decode
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 
 _FIELD: Final = re.compile(r"`\$\.(\w+)")
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[\w.+-]+)*;base64,")
@@ -250,10 +250,8 @@ def _call(item: _Item, param: str) -> ToolCall:
     arguments = item.arguments or ""
     if not arguments.strip():
         return ToolCall(item.call_id, item.name, "{}")
-    try:
-        _decode_object(arguments)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UnreadableError(param, "holds `arguments` that are no JSON object") from None
+    if not is_object(arguments):
+        raise UnreadableError(param, "holds `arguments` that are no JSON object")
     return ToolCall(item.call_id, item.name, arguments)
 
 

@@ -1,4 +1,4 @@
-"""The `input` of a tool call, which Anthropic wants to be an object, whatever a model wrote."""
+"""A tool call's arguments where an API wants an object, which not every model has written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _value = msgspec.json.Decoder(msgspec.Raw)
 
 WRAPPED: Final = "arguments"
-"""The field that holds what was no object: the value, or the text where it was no JSON either."""
+"""The field that holds what is no object."""
 
 
 def is_object(text: JsonText) -> bool:
@@ -23,14 +23,17 @@ def is_object(text: JsonText) -> bool:
     return True
 
 
-def input_of(arguments: JsonText) -> msgspec.Raw:
-    """`arguments` if they are an object, `{}` if they are empty, else an object that holds them."""
+def as_object(arguments: JsonText, *, parsed: bool = False) -> msgspec.Raw:
+    """`arguments` if they are an object, `{}` if they are empty, else an object that holds them.
+
+    They are held as text or, if `parsed`, as the value that they are where they are JSON.
+    """
     if not arguments.strip():
         return msgspec.Raw(b"{}")
     if is_object(arguments):
         return msgspec.Raw(arguments.encode())
     try:
-        value: object = _value.decode(arguments)
+        held: object = _value.decode(arguments) if parsed else arguments
     except (msgspec.DecodeError, RecursionError):
-        value = arguments
-    return msgspec.Raw(msgspec.json.encode({WRAPPED: value}))
+        held = arguments
+    return msgspec.Raw(msgspec.json.encode({WRAPPED: held}))
