@@ -128,9 +128,10 @@ _NOBODY_IS_INTERNAL: Final = HttpConnectionManagerInternalAddressConfig(
 def _ext_proc(snapshot: Snapshot) -> ExternalProcessor:
     """The whole body goes to the service in one message, and one answer comes back.
 
-    Only BUFFERED lets the answer to the body choose the route. Of a response the service sees
-    something only if it keeps its stream open, which it does where one may need translation; it
-    then asks for the body as it needs it.
+    BUFFERED lets the answer to the body choose the route, within a time limit
+    (docs/adr/0015-buffered-body.md). Of a response the service sees something only if it keeps its
+    stream open, which it does where one may need translation; it then asks for the body as it
+    needs it.
     """
     return ExternalProcessor(
         grpc_service=GrpcService(
