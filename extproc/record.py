@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -111,4 +113,9 @@ def _rounded(number: float | None, digits: int) -> float | None:
 
 def iso_time(now: float) -> str:
     """ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _iso_second(math.floor(now))
+
+
+@lru_cache(maxsize=4)  # hundreds of records may be of one second
+def _iso_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "Z")
