@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from extproc.dialects.conversation import Conversation, Wording
-from extproc.dialects.payload import model_prefix
+from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.dialects.registry import CLIENTS, PROVIDERS
 from extproc.policy.eligibility import is_native
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
-from extproc.vocabulary import Decision, Surface, Target, TargetId
+from extproc.vocabulary import Decision, Target, TargetId
 
 JSON: Final = "application/json"
 
@@ -118,25 +117,13 @@ def _wordings(chain: Sequence[Target], request: Request, body: bytes) -> list[Wo
     for target in chain:
         if is_native(target, surface):
             prefix = model_prefix(target.upstream_model)
-            found.append(Wording(_endpoint(target, surface), prefix, rest))
+            found.append(Wording(endpoint_of(target, surface), prefix, rest))
             continue
         if conversation is None:
             assert client.translated is not None  # else the target would not be eligible
             conversation = client.translated.read_request(body)
-        wording = PROVIDERS[target.provider.api].write_request(conversation, target)
-        if is_native(target, Surface.CHAT):
-            endpoint = _endpoint(target, Surface.CHAT)
-            wording = Wording(endpoint, wording.prefix, wording.rest)
-        found.append(wording)
+        found.append(PROVIDERS[target.provider.api].write_request(conversation, target))
     return found
-
-
-def _endpoint(target: Target, surface: Surface) -> str:
-    """Where the target's provider takes what clients of `surface` write."""
-    endpoint = target.provider.endpoints[surface]
-    if "{" not in endpoint:
-        return endpoint
-    return endpoint.replace("{model}", quote(target.upstream_model, safe=""))
 
 
 def _steps(

@@ -45,6 +45,7 @@ from extproc.vocabulary import (
     ModelName,
     Provider,
     ProviderName,
+    Surface,
     Target,
     TargetId,
     UpstreamModel,
@@ -54,6 +55,7 @@ PROVIDER = Provider(
     *(ProviderName("anthropic"), "api.anthropic.com", 443, True, "/v1"),
     *("x-api-key", "", True, {}),
     api=Api.ANTHROPIC,
+    endpoints={Surface.MESSAGES: "/messages"},
 )
 CLAUDE = "claude-sonnet-4-5"
 PLAIN_TEXT = Inline("text/plain", base64.b64encode("żółw".encode()).decode())

@@ -41,6 +41,7 @@ from extproc.vocabulary import (
     ModelName,
     Provider,
     ProviderName,
+    Surface,
     Target,
     TargetId,
     UpstreamModel,
@@ -71,6 +72,7 @@ def target(
         credential_prefix="Bearer ",
         has_credential=True,
         headers={},
+        endpoints={Surface.CHAT: "/chat/completions"},
         output_limit_field=output_limit_field,
     )
     model = Model(

@@ -6,7 +6,6 @@ import pytest
 from configs import CATCH_ALL, snapshot_of
 
 from extproc.config.presets import APIS, AZURE_VERSION, PRESETS
-from extproc.dialects import anthropic, openai_chat, openai_embeddings, openai_responses
 from extproc.vocabulary import Api, Provider, ProviderName, Surface
 
 CHAT = {Surface.CHAT: "/chat/completions", Surface.EMBEDDINGS: "/embeddings"}
@@ -163,13 +162,3 @@ def test_azures_newer_api_is_as_openais_own_without_deployment_or_version(base: 
     found = provider(api="azure", baseUrl=ON_A_URL + base, apiVersion="x", apiKey="k")
     assert found.endpoints == CHAT | RESPONSES
     assert (found.credential_header, found.base_path) == ("api-key", base.rstrip("/"))
-
-
-# As the dialects have it
-
-
-def test_endpoints_are_those_of_the_dialects() -> None:
-    assert CHAT[Surface.CHAT] == openai_chat.ENDPOINT
-    assert CHAT[Surface.EMBEDDINGS] == openai_embeddings.ENDPOINT
-    assert RESPONSES[Surface.RESPONSES] == openai_responses.ENDPOINT
-    assert MESSAGES[Surface.MESSAGES] == anthropic.ENDPOINT

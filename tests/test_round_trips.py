@@ -6,6 +6,7 @@ What is allowed to change is written out here, and nowhere else: see docs/dialec
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,14 +19,15 @@ from extproc.dialects.payload import Payload
 from extproc.dialects.registry import CLIENTS, PROVIDERS
 from extproc.vocabulary import Api, Model, ModelName, Surface, Target, TargetId, UpstreamModel
 
+BILINGUAL = replace(HOME, endpoints={Surface.CHAT: "/chat", Surface.MESSAGES: "/messages"})
 CLAUDE = Target(
     TargetId("anthropic/claude"),
-    HOME,
+    BILINGUAL,
     Model(ModelName("claude"), 200_000, {}, output_tokens_max=64_000),
     UpstreamModel("claude-sonnet-4-5"),
 )
 GPT = Target(
-    TargetId("openai/gpt"), HOME, Model(ModelName("gpt"), 128_000, {}), UpstreamModel("gpt-4o")
+    TargetId("openai/gpt"), BILINGUAL, Model(ModelName("gpt"), 128_000, {}), UpstreamModel("gpt-4o")
 )
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
 PNG = "data:image/png;base64,iVBORw0KGgo="

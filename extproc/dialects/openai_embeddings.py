@@ -25,9 +25,6 @@ from extproc.feature import Feature
 from extproc.text.tokens import Measure, measure_all, total
 from extproc.vocabulary import Refusal
 
-ENDPOINT: Final = "/embeddings"
-"""Where a provider takes this dialect, below its base path."""
-
 EMPTY_BODY: Final = malformed("The request body is empty; send a JSON object with `input`.")
 
 _FEATURES: Final = frozenset({Feature.EMBEDDINGS})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import msgspec
 
 from extproc.dialects.conversation import Demand
 from extproc.feature import Feature
 from extproc.text.tokens import Measure
-from extproc.vocabulary import RequestedModel, UpstreamModel
+from extproc.vocabulary import RequestedModel, Surface, Target, UpstreamModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,11 @@ class Payload:
 def model_prefix(upstream_model: UpstreamModel) -> str:
     """The head of a payload that names its model: put before `rest`, it makes it whole."""
     return '{"model":' + msgspec.json.encode(upstream_model).decode() + ","
+
+
+def endpoint_of(target: Target, surface: Surface) -> str:
+    """Where the target's provider takes what clients of `surface` write."""
+    endpoint = target.provider.endpoints[surface]
+    if "{" not in endpoint:
+        return endpoint
+    return endpoint.replace("{model}", quote(target.upstream_model, safe=""))

@@ -7,7 +7,7 @@ from extproc.dialects.anthropic.answer_writing import StreamWriter, envelope, wr
 from extproc.dialects.anthropic.errors import read_error, render_refusal
 from extproc.dialects.anthropic.payload import EMPTY_BODY, read, read_count
 from extproc.dialects.anthropic.request_reading import read_request
-from extproc.dialects.anthropic.request_writing import ENDPOINT, LACKS, write_request
+from extproc.dialects.anthropic.request_writing import LACKS, write_request
 from extproc.dialects.anthropic.router_answers import (
     render_model,
     render_models,
@@ -17,7 +17,6 @@ from extproc.dialects.anthropic.unsigned import without_unsigned
 
 __all__ = [
     "EMPTY_BODY",
-    "ENDPOINT",
     "LACKS",
     "StreamReader",
     "StreamWriter",

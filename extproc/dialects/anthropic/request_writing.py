@@ -32,11 +32,8 @@ from extproc.dialects.conversation import (
     Tool,
     Wording,
 )
-from extproc.dialects.payload import model_prefix
-from extproc.vocabulary import Model, Target
-
-ENDPOINT: Final = "/messages"
-"""Where a provider takes this dialect, below its base path."""
+from extproc.dialects.payload import endpoint_of, model_prefix
+from extproc.vocabulary import Model, Surface, Target
 
 OUTPUT_TOKENS_DEFAULT: Final = 4096
 """Where neither the client nor the config says how much a model may answer; Anthropic must know."""
@@ -103,7 +100,8 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
     if conversation.user and len(conversation.user) <= USER_CHARS_MAX:
         body["metadata"] = {"user_id": conversation.user}
     body["messages"] = [{"role": role, "content": blocks} for role, blocks in turns]
-    return Wording(ENDPOINT, model_prefix(target.upstream_model), msgspec.json.encode(body)[1:])
+    endpoint = endpoint_of(target, Surface.MESSAGES)
+    return Wording(endpoint, model_prefix(target.upstream_model), msgspec.json.encode(body)[1:])
 
 
 def _with_inner(turns: Sequence[Turn]) -> list[Block]:

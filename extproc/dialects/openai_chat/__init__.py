@@ -11,7 +11,7 @@ from extproc.dialects.openai_chat.answer_writer import StreamWriter, envelope, w
 from extproc.dialects.openai_chat.payload import EMPTY_BODY, read
 from extproc.dialects.openai_chat.provider_error import read_error
 from extproc.dialects.openai_chat.request_reader import read_request
-from extproc.dialects.openai_chat.request_writer import ENDPOINT, LACKS, write_request
+from extproc.dialects.openai_chat.request_writer import LACKS, write_request
 from extproc.dialects.openai_chat.router_answers import (
     render_model,
     render_models,
@@ -20,7 +20,6 @@ from extproc.dialects.openai_chat.router_answers import (
 
 __all__ = [
     "EMPTY_BODY",
-    "ENDPOINT",
     "LACKS",
     "StreamReader",
     "StreamWriter",

@@ -18,13 +18,10 @@ from extproc.dialects.conversation import (
     Wording,
 )
 from extproc.dialects.openai_chat.message_writer import write_messages
-from extproc.dialects.payload import model_prefix
+from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.feature import Feature
 from extproc.text.tokens import Family
-from extproc.vocabulary import Model, Target
-
-ENDPOINT: Final = "/chat/completions"
-"""Where a provider takes this dialect, below its base path."""
+from extproc.vocabulary import Model, Surface, Target
 
 LACKS: Final = frozenset(
     {
@@ -76,7 +73,8 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
         "user": conversation.user,
     }
     rest = msgspec.json.encode(_said(body))[1:]
-    return Wording(ENDPOINT, model_prefix(target.upstream_model), rest)
+    endpoint = endpoint_of(target, Surface.CHAT)
+    return Wording(endpoint, model_prefix(target.upstream_model), rest)
 
 
 def _said(fields: _Json) -> _Json:

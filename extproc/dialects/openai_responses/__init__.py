@@ -5,8 +5,6 @@ A provider that speaks it gets the request as it is; no other dialect is transla
 
 from __future__ import annotations
 
-from typing import Final
-
 from extproc.dialects.openai_chat import render_refusal
 from extproc.dialects.openai_responses.answer import StreamWriter, write_answer
 from extproc.dialects.openai_responses.envelope import envelope
@@ -15,7 +13,6 @@ from extproc.dialects.openai_responses.request import read_request
 
 __all__ = [
     "EMPTY_BODY",
-    "ENDPOINT",
     "StreamWriter",
     "envelope",
     "read",
@@ -24,6 +21,3 @@ __all__ = [
     "without_foreign_thinking",
     "write_answer",
 ]
-
-ENDPOINT: Final = "/responses"
-"""Where a provider takes this dialect, below its base path."""
