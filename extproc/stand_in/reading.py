@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import msgspec
+
+from extproc.stand_in.errors import ApiError
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -23,26 +27,30 @@ class CamelShape(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """The same, its fields in camelCase."""
 
 
-class Misfit(Exception):  # noqa: N818  each dialect makes its own error of it
+@dataclass(frozen=True, slots=True)
+class Misfit:
     """Where a payload is not as it should be. `at` includes the field, if one is the matter."""
 
-    def __init__(
-        self, kind: Literal["json", "unknown", "missing", "value"], at: Place, what: str
-    ) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.at = at
-        self.what = what
+    kind: Literal["json", "unknown", "missing", "value"]
+    at: Place
+    what: str
 
 
-def decode(body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
-    """Raises `Misfit`; `at` is where in the payload `body` stands."""
-    try:
-        return msgspec.json.decode(bytes(body), type=kind)
-    except msgspec.ValidationError as error:
-        raise _misfit(str(error), at) from None
-    except (ValueError, RecursionError):
-        raise Misfit("json", at, "This is not JSON.") from None
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads JSON into shapes; `refusal` is how one dialect puts that it does not fit them."""
+
+    refusal: Callable[[Misfit], ApiError]
+
+    def __call__(self, body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
+        """Raises `ApiError`; `at` is where in the payload `body` stands."""
+        try:
+            return msgspec.json.decode(bytes(body), type=kind)
+        except msgspec.ValidationError as error:
+            misfit = _misfit(str(error), at)
+        except (ValueError, RecursionError):
+            misfit = Misfit("json", at, "This is not JSON.")
+        raise self.refusal(misfit)
 
 
 def brackets(at: Place) -> str:

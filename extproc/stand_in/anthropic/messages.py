@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -29,9 +29,8 @@ from extproc.stand_in.anthropic.shapes import (
 )
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.question import Asked, Function, Media, Question, inline, linked
-from extproc.stand_in.reading import Misfit, Place, decode, dots
+from extproc.stand_in.reading import Misfit, Place, Reader, dots
 
-T = TypeVar("T")
 OLD_VERSIONS = frozenset({"2023-01-01", "2023-06-01"})
 NEW_VERSION = "2026-10-21"
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -94,24 +93,20 @@ def _check_version(asked: Asked) -> None:
         raise ApiError(400, f'anthropic-version: "{version}" is not a valid version')
 
 
-def _decoded(body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
-    try:
-        return decode(body, kind, at)
-    except Misfit as misfit:
-        _refuse(misfit)
-
-
-def _refuse(misfit: Misfit) -> NoReturn:
+def _refusal(misfit: Misfit) -> ApiError:
     place = dots(misfit.at)
     match misfit.kind:
         case "json":
-            raise ApiError(400, "The request body is not valid JSON.") from None
+            return ApiError(400, "The request body is not valid JSON.")
         case "unknown":
-            raise ApiError(400, f"{place}: Extra inputs are not permitted") from None
+            return ApiError(400, f"{place}: Extra inputs are not permitted")
         case "missing":
-            raise ApiError(400, f"{place}: Field required") from None
+            return ApiError(400, f"{place}: Field required")
         case _:
-            raise ApiError(400, f"{place}: {misfit.what}") from None
+            return ApiError(400, f"{place}: {misfit.what}")
+
+
+_decoded = Reader(_refusal)
 
 
 def _tools(raw: Sequence[msgspec.Raw]) -> list[Tool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -20,9 +19,7 @@ from extproc.stand_in.bedrock.shapes import (
 )
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.question import Asked, Function, Media, MediaKind, Question, inline, linked
-from extproc.stand_in.reading import Misfit, Place, decode, dots
-
-T = TypeVar("T")
+from extproc.stand_in.reading import Misfit, Reader, dots
 
 _MEDIA_TYPES = {"pdf": "application/pdf", "txt": "text/plain", "md": "text/markdown"}
 
@@ -55,26 +52,22 @@ def read_stream(asked: Asked) -> tuple[Question, ConverseWriter]:
     return read(asked, streams=True)
 
 
-def _decoded(body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
-    try:
-        return decode(body, kind, at)
-    except Misfit as misfit:
-        _refuse(misfit)
-
-
-def _refuse(misfit: Misfit) -> NoReturn:
+def _refusal(misfit: Misfit) -> ApiError:
     place = dots(misfit.at)
     match misfit.kind:
         case "json":
-            raise ApiError(400, "Unable to parse the request body as JSON.") from None
+            return ApiError(400, "Unable to parse the request body as JSON.")
         case "unknown":
             message = f"Malformed input request: extraneous key [{place}] is not permitted."
-            raise ApiError(400, message) from None
+            return ApiError(400, message)
         case "missing":
             message = f"Value at '{place}' failed to satisfy constraint: Member must not be null"
-            raise ApiError(400, message) from None
+            return ApiError(400, message)
         case _:
-            raise ApiError(400, f"Value at '{place}' is not valid: {misfit.what}") from None
+            return ApiError(400, f"Value at '{place}' is not valid: {misfit.what}")
+
+
+_decoded = Reader(_refusal)
 
 
 def _functions(request: Request) -> tuple[Function, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,9 +21,7 @@ from extproc.stand_in.gemini.shapes import (
     Schema,
 )
 from extproc.stand_in.question import Asked, Function, Media, MediaKind, Question, inline, linked
-from extproc.stand_in.reading import Misfit, Place, brackets, decode
-
-T = TypeVar("T")
+from extproc.stand_in.reading import Misfit, Place, Reader, brackets
 
 
 def read(asked: Asked, *, streams: bool = False) -> tuple[Question, GeminiWriter]:
@@ -62,28 +60,23 @@ def read_stream(asked: Asked) -> tuple[Question, GeminiWriter]:
     return read(asked, streams=True)
 
 
-def _decoded(body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
-    try:
-        return decode(body, kind, at)
-    except Misfit as misfit:
-        _refuse(misfit)
-
-
-def _refuse(misfit: Misfit) -> NoReturn:
+def _refusal(misfit: Misfit) -> ApiError:
     bad = "Invalid JSON payload received."
     match misfit.kind:
         case "json":
-            raise ApiError(400, f"{bad} Parsing terminated before end of input.") from None
+            return ApiError(400, f"{bad} Parsing terminated before end of input.")
         case "unknown":
             where = f" at '{brackets(misfit.at[:-1])}'" if misfit.at[1:] else ""
             message = f'{bad} Unknown name "{misfit.at[-1]}"{where}: Cannot find field.'
-            raise ApiError(400, message) from None
+            return ApiError(400, message)
         case "missing":
             message = f"* GenerateContentRequest.{brackets(misfit.at)}: required field is missing."
-            raise ApiError(400, message) from None
+            return ApiError(400, message)
         case _:
-            message = f"Invalid value at '{brackets(misfit.at)}': {misfit.what}"
-            raise ApiError(400, message) from None
+            return ApiError(400, f"Invalid value at '{brackets(misfit.at)}': {misfit.what}")
+
+
+_decoded = Reader(_refusal)
 
 
 def _functions(request: Request) -> tuple[Function, ...]:

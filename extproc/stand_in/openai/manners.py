@@ -6,17 +6,14 @@ https://platform.openai.com/docs/guides/error-codes and .../api-reference/debugg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import msgspec
 
 from extproc.stand_in.dialect import Manners
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.question import Media, MediaKind, data_url, linked
-from extproc.stand_in.reading import Misfit, Place, brackets, decode
+from extproc.stand_in.reading import Misfit, Reader, brackets
 from extproc.stand_in.strict import open_object
-
-T = TypeVar("T")
 
 
 def error_kind(status: int) -> str:
@@ -52,7 +49,7 @@ def _check_key(headers: Mapping[str, str]) -> None:
         )
 
 
-def refusal(misfit: Misfit) -> ApiError:
+def _refusal(misfit: Misfit) -> ApiError:
     place = brackets(misfit.at)
     match misfit.kind:
         case "json":
@@ -67,6 +64,9 @@ def refusal(misfit: Misfit) -> ApiError:
             return ApiError(400, message, code="invalid_type")
 
 
+decoded = Reader(_refusal)
+
+
 def missing(place: str) -> ApiError:
     message = f"Missing required parameter: '{place}'."
     return ApiError(400, message, param=place, code="missing_required_parameter")
@@ -74,14 +74,6 @@ def missing(place: str) -> ApiError:
 
 def invalid(place: str, why: str, code: str = "invalid_value") -> ApiError:
     return ApiError(400, f"Invalid '{place}': {why}", param=place, code=code)
-
-
-def decoded(body: bytes | msgspec.Raw, kind: type[T], at: Place = ()) -> T:
-    """As `reading.decode`, refused in OpenAI's words."""
-    try:
-        return decode(body, kind, at)
-    except Misfit as misfit:
-        raise refusal(misfit) from None
 
 
 def check_strict(schema: object, name: str, place: str) -> None:
