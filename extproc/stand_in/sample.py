@@ -15,6 +15,7 @@ from extproc.stand_in.errors import ApiError
 
 Schema = Mapping[str, Any]
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Object = dict[str, Json]
 
 FULL_DEPTH_MAX = 6
 """Below this depth only what is required is shown; ends a recursive schema at its first way out."""

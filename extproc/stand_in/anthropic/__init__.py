@@ -15,7 +15,7 @@ from extproc.stand_in.anthropic.answer import error_object
 from extproc.stand_in.dialect import Dialect, Manners
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.openai.manners import bears
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Object
 
 
 def _check_key(headers: Mapping[str, str]) -> None:
@@ -25,7 +25,7 @@ def _check_key(headers: Mapping[str, str]) -> None:
 
 
 def _error(error: ApiError, request_id: str) -> bytes:
-    body: dict[str, Json] = {
+    body: Object = {
         "type": "error",
         "error": error_object(error),
         "request_id": f"req_{request_id}",

@@ -14,10 +14,8 @@ import msgspec
 from extproc.stand_in.answer import Answer, Call, pieces, words
 from extproc.stand_in.dialect import EVENT_STREAM, event
 from extproc.stand_in.errors import ApiError
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Json, Object
 from extproc.stand_in.signature import CLAUDE, sign
-
-Object = dict[str, Json]
 
 _STOP: Final = {"said": "end_turn", "called": "tool_use", "cut": "max_tokens"}
 _KINDS: Final = {

@@ -14,10 +14,8 @@ import msgspec
 from extproc.stand_in.answer import Answer, Call, pieces, words
 from extproc.stand_in.bedrock import eventstream
 from extproc.stand_in.errors import ApiError
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Json, Object
 from extproc.stand_in.signature import CLAUDE, sign
-
-Object = dict[str, Json]
 
 LATENCY_MS = 250
 """What every answer is said to have taken."""

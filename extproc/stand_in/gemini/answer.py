@@ -14,10 +14,8 @@ import msgspec
 from extproc.stand_in.answer import Answer, words
 from extproc.stand_in.dialect import EVENT_STREAM
 from extproc.stand_in.errors import ApiError
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Json, Object
 from extproc.stand_in.signature import sign
-
-Object = dict[str, Json]
 
 _STATUSES: Final = {
     400: "INVALID_ARGUMENT",

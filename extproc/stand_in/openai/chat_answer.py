@@ -15,10 +15,10 @@ from extproc.stand_in.answer import Answer, Call, pieces, words
 from extproc.stand_in.dialect import EVENT_STREAM, event
 from extproc.stand_in.errors import ApiError
 from extproc.stand_in.openai.manners import error_object
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Json, Object
 
 _FINISH: Final = {"said": "stop", "called": "tool_calls", "cut": "length"}
-_UNFILTERED: Final[dict[str, Json]] = {
+_UNFILTERED: Final[Object] = {
     name: {"filtered": False, "severity": "safe"}
     for name in ("hate", "self_harm", "sexual", "violence")
 }
@@ -36,7 +36,7 @@ class ChatWriter:
     stream_type: str = EVENT_STREAM
 
     def whole(self, answer: Answer) -> bytes:
-        message: dict[str, Json] = {
+        message: Object = {
             "role": "assistant",
             "content": None if answer.calls else answer.text,
             "refusal": None,
@@ -44,7 +44,7 @@ class ChatWriter:
         }
         if answer.calls:
             message["tool_calls"] = [_call(call, call.arguments) for call in answer.calls]
-        choice: dict[str, Json] = {
+        choice: Object = {
             "index": 0,
             "message": message,
             "logprobs": None,
@@ -62,12 +62,12 @@ class ChatWriter:
         """Chunk by chunk. With usage, the others carry a null one, as documented."""
         if self.filters:  # before the answer, and without its id and model
             results: Json = [{"prompt_index": 0, "content_filter_results": _UNFILTERED}]
-            blank: dict[str, Json] = {"id": "", "object": "", "created": 0, "model": ""}
+            blank: Object = {"id": "", "object": "", "created": 0, "model": ""}
             yield event(blank | {"choices": [], "prompt_filter_results": results})
         envelope = _envelope(answer, "chat.completion.chunk")
-        no_usage: dict[str, Json] = {"usage": None} if self.with_usage else {}
+        no_usage: Object = {"usage": None} if self.with_usage else {}
         for delta, finish_reason in _deltas(answer):
-            choice: dict[str, Json] = {
+            choice: Object = {
                 "index": 0,
                 "delta": delta,
                 "logprobs": None,
@@ -80,18 +80,18 @@ class ChatWriter:
         yield b"data: [DONE]\n\n"
 
     def error_event(self, error: ApiError, sent: int) -> bytes:  # noqa: ARG002
-        body: dict[str, Json] = {**error_object(error)}
+        body: Object = {**error_object(error)}
         return event({"error": body})
 
-    def _filtered(self, name: str, results: Json) -> dict[str, Json]:
+    def _filtered(self, name: str, results: Json) -> Object:
         return {name: results} if self.filters else {}
 
 
-def _deltas(answer: Answer) -> Iterator[tuple[dict[str, Json], str | None]]:
-    opening: dict[str, Json] = {"role": "assistant", "content": "", "refusal": None}
+def _deltas(answer: Answer) -> Iterator[tuple[Object, str | None]]:
+    opening: Object = {"role": "assistant", "content": "", "refusal": None}
     if answer.calls:
         for index, call in enumerate(answer.calls):
-            first: dict[str, Json] = opening | {"content": None} if index == 0 else {}
+            first: Object = opening | {"content": None} if index == 0 else {}
             yield first | {"tool_calls": [{"index": index} | _call(call, "")]}, None
             for piece in pieces(call.arguments):
                 yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}, None
@@ -102,7 +102,7 @@ def _deltas(answer: Answer) -> Iterator[tuple[dict[str, Json], str | None]]:
     yield {}, _FINISH[answer.ending]
 
 
-def _envelope(answer: Answer, kind: str) -> dict[str, Json]:
+def _envelope(answer: Answer, kind: str) -> Object:
     return {
         "id": f"chatcmpl-{answer.id}",
         "object": kind,
@@ -112,7 +112,7 @@ def _envelope(answer: Answer, kind: str) -> dict[str, Json]:
     }
 
 
-def _call(call: Call, arguments: str) -> dict[str, Json]:
+def _call(call: Call, arguments: str) -> Object:
     return {
         "id": f"call_{call.id}",
         "type": "function",

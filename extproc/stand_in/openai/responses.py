@@ -15,7 +15,7 @@ from extproc.stand_in.openai.manners import check_strict, decoded, invalid, miss
 from extproc.stand_in.openai.responses_answer import ResponsesWriter
 from extproc.stand_in.question import Asked, Function, Question, Schema
 from extproc.stand_in.reading import Shape
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Object
 
 OUTPUT_TOKENS_MIN = 16
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-zA-Z0-9_-]{1,64}\Z")]
@@ -217,10 +217,10 @@ def _prompt_bytes(request: Request) -> int:
     return sum(len(bytes(item)) for item in said)
 
 
-def _echo(body: bytes) -> dict[str, Json]:
+def _echo(body: bytes) -> Object:
     """What the answer repeats, or says of the default."""
-    request: dict[str, Json] = msgspec.json.decode(body)
-    defaults: dict[str, Json] = {
+    request: Object = msgspec.json.decode(body)
+    defaults: Object = {
         "background": False,
         "instructions": None,
         "max_output_tokens": None,

@@ -13,10 +13,9 @@ import msgspec
 from extproc.stand_in.answer import Answer, Call, pieces, words
 from extproc.stand_in.dialect import EVENT_STREAM, event
 from extproc.stand_in.errors import ApiError
-from extproc.stand_in.sample import Json
+from extproc.stand_in.sample import Json, Object
 from extproc.stand_in.signature import sign
 
-Object = dict[str, Json]
 Named = tuple[str, Object]
 
 
