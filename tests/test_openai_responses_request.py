@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from hostile import CANARY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +32,6 @@ from extproc.dialects.conversation import (
 )
 from extproc.dialects.payload import Payload
 
-CANARY = "canary-8d2f"
 WORDS = {"type": "input_text", "text": "Hello"}
 ANSWER = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A"}]}
 CALL: dict[str, object] = {
