@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import anthropic
+import httpx2
 import openai
 
 WEATHER: Final[Mapping[str, Any]] = {
@@ -322,6 +323,13 @@ CLIENTS: Final[Mapping[str, Callable[[str], Client]]] = {
     "responses": Responses,
     "messages": Messages,
 }
+
+
+def openai_sent(stream: bytes) -> openai.OpenAI:
+    """OpenAI's SDK, which is sent `stream` for an answer, over a connection that is none."""
+    response = httpx2.Response(200, content=stream, headers={"content-type": "text/event-stream"})
+    http_client = httpx2.Client(transport=httpx2.MockTransport(lambda _: response))
+    return openai.OpenAI(api_key="none", max_retries=0, http_client=http_client)
 
 
 def _result(call: Call) -> str:

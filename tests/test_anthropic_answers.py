@@ -11,6 +11,7 @@ import pytest
 from anthropic import Anthropic, APIStatusError
 from anthropic._streaming import SSEDecoder
 from anthropic.types import ErrorResponse, Message, RawMessageStreamEvent
+from cuts import check_every_cut, fed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -194,18 +195,12 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 
 
 def read_stream(*chunks: bytes) -> list[Event]:
-    reader = anthropic.StreamReader("01ABC")
-    found = [event for chunk in chunks for event in reader.feed(chunk)]
-    return found + reader.end()
+    return fed(anthropic.StreamReader("01ABC"), *chunks)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_the_same_wherever_it_is_cut(name: str) -> None:
-    stream, events = STREAMS[name]
-    assert read_stream(stream) == events
-    for cut in range(1, len(stream)):
-        assert read_stream(stream[:cut], stream[cut:]) == events
-    assert read_stream(*(stream[i : i + 1] for i in range(len(stream)))) == events
+    check_every_cut(read_stream, *STREAMS[name])
 
 
 @pytest.mark.parametrize("name", STREAMS)

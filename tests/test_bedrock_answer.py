@@ -5,6 +5,7 @@ import random
 
 import pytest
 from aws_frames import event, exception, framed, header, typed
+from cuts import check_every_cut, fed
 
 from extproc.dialects.answer import (
     CallDelta,
@@ -108,18 +109,11 @@ EVENTS: list[Event] = [
 
 
 def read(*chunks: bytes) -> list[Event]:
-    reader = StreamReader("0123")
-    return [found for chunk in chunks for found in reader.feed(chunk)] + reader.end()
+    return fed(StreamReader("0123"), *chunks)
 
 
-def test_a_stream_is_read_as_the_events_it_consists_of() -> None:
-    assert read(EVERYTHING) == EVENTS
-
-
-def test_a_stream_is_read_the_same_wherever_it_is_cut() -> None:
-    for cut in range(len(EVERYTHING)):
-        assert read(EVERYTHING[:cut], EVERYTHING[cut:]) == EVENTS
-    assert read(*(EVERYTHING[i : i + 1] for i in range(len(EVERYTHING)))) == EVENTS
+def test_a_stream_is_read_as_the_events_it_consists_of_wherever_it_is_cut() -> None:
+    check_every_cut(read, EVERYTHING, EVENTS)
 
 
 def test_the_end_is_told_as_soon_as_the_usage_is() -> None:

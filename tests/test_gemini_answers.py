@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 import pytest
+from cuts import check_every_cut, fed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,18 +181,14 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
 
 def read(*chunks: bytes) -> list[Event]:
     reader = StreamReader(ID)
-    events = [event for chunk in chunks for event in reader.feed(chunk)] + reader.end()
+    events = fed(reader, *chunks)
     assert reader.feed(stream_of(piece(text("late")))) == reader.end() == []
     return events
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_the_same_wherever_it_is_cut(name: str) -> None:
-    stream, events = STREAMS[name]
-    assert read(stream) == events
-    assert read(*(stream[n : n + 1] for n in range(len(stream)))) == events
-    for cut in range(len(stream)):
-        assert read(stream[:cut], stream[cut:]) == events
+    check_every_cut(read, *STREAMS[name])
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -5,12 +5,13 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import httpx
 import openai
 import pytest
+from cuts import check_every_cut, fed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from sdk_clients import openai_sent
 
 from extproc.dialects import openai_chat
 from extproc.dialects.answer import (
@@ -230,19 +231,13 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
 }
 
 
-def read(chunks: Iterable[bytes]) -> list[Event]:
-    reader = openai_chat.StreamReader("7")
-    events = [event for chunk in chunks for event in reader.feed(chunk)]
-    return [*events, *reader.end()]
+def read(*chunks: bytes) -> list[Event]:
+    return fed(openai_chat.StreamReader("7"), *chunks)
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_is_read_alike_wherever_its_chunks_are_cut(name: str) -> None:
-    stream, expected = STREAMS[name]
-    assert read([stream]) == list(expected)
-    assert read(stream[i : i + 1] for i in range(len(stream))) == list(expected)
-    for cut in range(len(stream)):
-        assert read([stream[:cut], stream[cut:]]) == list(expected)
+    check_every_cut(read, *STREAMS[name])
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -305,7 +300,7 @@ def test_the_calls_of_every_kind_of_server_are_told_apart(
     expected: list[Event] = [
         CallDelta(int(e[0]), e[1:]) if isinstance(e, str) else e for e in events
     ]
-    assert merged(read([*pieces, chunk("tool_calls"), DONE])) == [M, *expected, *CALLED]
+    assert merged(read(*pieces, chunk("tool_calls"), DONE)) == [M, *expected, *CALLED]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +321,7 @@ def test_the_calls_of_every_kind_of_server_are_told_apart(
     ],
 )
 def test_what_is_no_stream_of_the_api_is_malformed(stream: bytes) -> None:
-    assert read([stream])[-1] == malformed()
+    assert read(stream)[-1] == malformed()
 
 
 @pytest.mark.parametrize(
@@ -380,7 +375,7 @@ def test_what_is_no_stream_of_the_api_is_malformed(stream: bytes) -> None:
 def test_the_oddities_of_servers_are_read_for_what_they_mean(
     stream: bytes, events: list[Event]
 ) -> None:
-    assert read([stream]) == events
+    assert read(stream) == events
 
 
 @pytest.mark.parametrize(
@@ -522,20 +517,8 @@ def test_any_bytes_are_an_error(status: int, body: bytes) -> None:
 ENVELOPE = Envelope("7", 1_700_000_000, wants_usage=True)
 
 
-def sdk(body: bytes, content_type: str = "text/event-stream") -> openai.OpenAI:
-    """OpenAI's own client, answered with `body`."""
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"content-type": content_type}, content=body)
-
-    return openai.OpenAI(
-        api_key="k",
-        http_client=httpx.Client(transport=httpx.MockTransport(respond)),  # type: ignore[arg-type] # httpx as well as httpx2
-    )
-
-
 def streamed(body: bytes) -> list[ChatCompletionChunk]:
-    with sdk(body) as client:
+    with openai_sent(body) as client:
         return list(
             client.chat.completions.create(
                 model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
@@ -816,7 +799,7 @@ def test_a_written_stream_reads_as_it_was_but_for_the_documented_losses(
             kept[-1] = ThinkingDelta(kept[-1].text + item.text)
         else:
             kept.append(item)
-    assert merged(read([stream])) == merged(kept)
+    assert merged(read(stream)) == merged(kept)
     for written in datas(stream)[:-1]:
         ChatCompletionChunk.model_validate(written, strict=True)
 
@@ -871,7 +854,7 @@ def test_no_mutation_of_a_stream_raises_or_goes_on_after_its_end() -> None:
                 case _:
                     stream[at:at] = bytes([chance.choice(alphabet)])
             stream = stream or bytearray(b" ")
-        events = read([bytes(stream)])
+        events = read(bytes(stream))
         endings = [isinstance(item, Ended | Failed) for item in events]
         assert endings == [False] * (len(events) - 1) + [True]
         whole = openai_chat.read_answer(bytes(stream).removeprefix(b"data: ").strip(), "7")

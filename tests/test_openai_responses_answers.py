@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai import APIError, OpenAI
+from openai import APIError
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
+from sdk_clients import openai_sent
 
 from extproc.dialects import openai_responses
 from extproc.dialects.answer import (
@@ -272,17 +272,9 @@ def test_a_request_of_several_lines_does_not_break_the_events_that_repeat_it() -
 # Failures
 
 
-def client_of(written: bytes) -> OpenAI:
-    """A client of OpenAI's SDK that is sent `written`, over a connection that is none."""
-    response = httpx2.Response(200, content=written, headers={"content-type": "text/event-stream"})
-    transport = httpx2.MockTransport(lambda _: response)
-    http_client = httpx2.Client(transport=transport)
-    return OpenAI(api_key="none", max_retries=0, http_client=http_client)
-
-
 def sdk_stream(written: bytes) -> list[Any]:
     """What OpenAI's SDK makes of `written`."""
-    with client_of(written) as client:
+    with openai_sent(written) as client:
         return [*client.responses.create(model="m", input="Hi", stream=True)]
 
 
@@ -301,7 +293,7 @@ def test_openais_sdk_puts_the_pieces_together_itself() -> None:
         ]
     )
     with (
-        client_of(written) as client,
+        openai_sent(written) as client,
         client.responses.stream(model="m", input="Hi") as stream,
     ):
         assert stream.get_final_response().output_text == "HelloBye"

@@ -1,14 +1,13 @@
 """An answer on its way to a client of another dialect, for every client and every provider."""
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from struct import pack
 from typing import Any, Final
 
 import msgspec
 import pytest
+from aws_frames import event, exception
 
 from extproc.access_log import Told
 from extproc.dialects.answer import Envelope
@@ -20,19 +19,6 @@ from extproc.vocabulary import Api, ReportedModel, Surface
 JSON, SSE, AWS = "application/json", "text/event-stream", "application/vnd.amazon.eventstream"
 ID = "01KDVDNA000000000000000007"
 ASKED = ReportedModel("asked-for")
-
-
-def frame(kind: str, payload: object, message_type: str = "event") -> bytes:
-    """One message of an AWS event stream."""
-    which = ":exception-type" if message_type == "exception" else ":event-type"
-    headers = b"".join(
-        pack(">B", len(name)) + name.encode() + b"\x07" + pack(">H", len(value)) + value.encode()
-        for name, value in ((":message-type", message_type), (which, kind))
-    )
-    body = json.dumps(payload).encode()
-    prelude = pack(">II", 16 + len(headers) + len(body), len(headers))
-    message = prelude + pack(">I", zlib.crc32(prelude)) + headers + body
-    return message + pack(">I", zlib.crc32(message))
 
 
 def events(*sent: tuple[str, object]) -> bytes:
@@ -187,14 +173,14 @@ SAID: Final[Mapping[Api, Said]] = {
     Api.BEDROCK: Said(
         b"".join(
             [
-                frame("messageStart", {"role": "assistant"}),
-                frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hello "}}),
-                frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "there."}}),
-                frame("contentBlockStop", {"contentBlockIndex": 0}),
-                frame("messageStop", {"stopReason": "end_turn"}),
-                frame(
+                event("messageStart", role="assistant"),
+                event("contentBlockDelta", contentBlockIndex=0, delta={"text": "Hello "}),
+                event("contentBlockDelta", contentBlockIndex=0, delta={"text": "there."}),
+                event("contentBlockStop", contentBlockIndex=0),
+                event("messageStop", stopReason="end_turn"),
+                event(
                     "metadata",
-                    {"usage": {"inputTokens": 5, "cacheReadInputTokens": 4, "outputTokens": 5}},
+                    usage={"inputTokens": 5, "cacheReadInputTokens": 4, "outputTokens": 5},
                 ),
             ]
         ),
@@ -422,7 +408,7 @@ def begin_of_last_words(api: Api) -> int:
     stream = SAID[api].stream
     words = stream.index(b"there.")
     if api is Api.BEDROCK:
-        return stream.rindex(b":message-type", 0, words) - 13
+        return stream.rindex(b":event-type", 0, words) - 13
     return stream.rindex(b"\n\n", 0, words) + 2
 
 
@@ -498,7 +484,7 @@ def test_an_error_in_the_midst_of_a_stream_is_the_clients_and_the_end(surface: S
             )
         ),
         Api.GEMINI: events(("", {"error": {"code": 503, "message": "Slow down."}})),
-        Api.BEDROCK: frame("throttlingException", {"message": "Slow down."}, "exception"),
+        Api.BEDROCK: exception("throttlingException", b'{"message":"Slow down."}'),
     }
     for api, error in said.items():
         one = translation(surface, api, wants_stream=True)
