@@ -484,7 +484,6 @@ ONLY = {"max_tokens", "messages"}
         ({"user": "u"}, {"metadata": {"user_id": "u"}}),
         ({"user": "u" * 257}, {}),
         ({"presence_penalty": 1.0, "frequency_penalty": 1.0, "seed": 5}, {}),
-        ({"metadata": {"a": "b"}}, {}),
         ({"tool_choice": ToolChoice("any"), "parallel_calls": False}, {}),
     ],
 )

@@ -411,7 +411,7 @@ def test_the_choice_of_tools_is_a_mode(choice: ToolChoice, calling: object) -> N
             {"output_format": OutputFormat('{"type":"object"}', "n", "d", strict=True)},
             {"responseMimeType": "application/json", "responseJsonSchema": {"type": "object"}},
         ),
-        ({"parallel_calls": False, "user": "u", "metadata": {"a": "b"}}, {}),
+        ({"parallel_calls": False, "user": "u"}, {}),
     ],
 )
 def test_settings_have_their_fields_or_are_dropped_by_rule(

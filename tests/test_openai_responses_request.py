@@ -240,8 +240,6 @@ def test_tools_that_are_not_allowed_are_left_out() -> None:
         ("top_p", 0.5, "top_p", 0.5),
         ("user", "u", "user", "u"),
         ("safety_identifier", "s", "user", "s"),
-        ("metadata", {"a": "b"}, "metadata", {"a": "b"}),
-        ("metadata", None, "metadata", {}),
         ("text", {"format": {"type": "text"}}, "output_format", None),
         ("text", {"format": {"type": "json_object"}}, "output_format", OutputFormat()),
         ("reasoning", None, "reasoning", None),

@@ -8,12 +8,9 @@ docs/dialects.md states, or a `Demand` that makes the targets which can't meet i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
-
-import msgspec
 
 JsonText = str
 """A JSON value, written: schemas and arguments pass through as they were, unparsed."""
@@ -179,7 +176,7 @@ class Reasoning:
 class Conversation:
     """One request, but for its model, which the router chooses.
 
-    `user` is the client's name for its end user. `metadata` is OpenAI's, for its own dashboard.
+    `user` is the client's name for its end user.
     """
 
     system: tuple[Text, ...]
@@ -199,7 +196,6 @@ class Conversation:
     frequency_penalty: float | None = None
     seed: int | None = None
     user: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Demand(StrEnum):
@@ -262,12 +258,3 @@ class UnreadableError(ValueError):
     def __init__(self, param: str, what: str) -> None:
         super().__init__(f"The field `{param}` {what}.")
         self.param = param
-
-
-def as_text(parts: tuple[Text | Image | Document, ...]) -> str:
-    """The text among `parts`."""
-    return "".join([part.text for part in parts if isinstance(part, Text)])
-
-
-def json_of(value: object) -> JsonText:
-    return msgspec.json.encode(value).decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -62,7 +62,6 @@ def read_request(body: bytes) -> Conversation:
         frequency_penalty=request.frequency_penalty,
         seed=_integer("seed", request.seed),
         user=request.safety_identifier or request.user,
-        metadata=_metadata(request.metadata or {}),
     )
 
 
@@ -205,12 +204,3 @@ def _integer(name: str, value: int | None) -> int | None:
     if value is not None and abs(value) > _INTEGER_MAX:
         raise UnreadableError(name, "is too large")
     return value
-
-
-def _metadata(written: Mapping[str, Raw]) -> Mapping[str, str]:
-    """Those of the values that are text, as routing reads them."""
-    return {
-        name: msgspec.json.decode(value, type=str)
-        for name, value in written.items()
-        if bytes(value).startswith(b'"')
-    }

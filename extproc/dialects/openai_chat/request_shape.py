@@ -150,7 +150,6 @@ class Request(Struct):
     seed: int | None = None
     user: str | None = None
     safety_identifier: str | None = None
-    metadata: dict[str, Raw] | None = None
     n: float | None = None
     logprobs: bool | None = None
     top_logprobs: float | None = None

@@ -5,7 +5,6 @@ A provider that speaks it gets the request as it is; no other dialect is transla
 
 from __future__ import annotations
 
-from extproc.dialects.openai_chat import render_refusal
 from extproc.dialects.openai_responses.answer import StreamWriter, write_answer
 from extproc.dialects.openai_responses.envelope import envelope
 from extproc.dialects.openai_responses.payload import EMPTY_BODY, read, without_foreign_thinking
@@ -17,7 +16,6 @@ __all__ = [
     "envelope",
     "read",
     "read_request",
-    "render_refusal",
     "without_foreign_thinking",
     "write_answer",
 ]

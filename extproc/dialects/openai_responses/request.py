@@ -122,7 +122,7 @@ class _Request(Struct):
     top_p: float | None = None
     safety_identifier: str | None = None
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, str] | None = None  # dropped, but a 400 where it is one at OpenAI
 
 
 _decode = msgspec.json.Decoder(_Request).decode
@@ -172,7 +172,6 @@ def read_request(body: bytes) -> Conversation:
         temperature=request.temperature,
         top_p=request.top_p,
         user=request.safety_identifier or request.user,
-        metadata=request.metadata or {},
     )
 
 
