@@ -14,6 +14,13 @@ from msgspec import Struct
 from extproc.dialects.conversation import Reasoning
 
 BUDGET_TOKENS_MIN: Final = 1024
+"""Of thinking; less is refused."""
+
+TOP_P_MIN_THINKING: Final = 0.95
+"""Less is refused while a model thinks."""
+
+BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768}
+"""Tokens to think with, by effort, for models that are given a budget."""
 
 
 class Thinking(Struct):
@@ -39,7 +46,6 @@ _EFFORTS: Final = {
 _DEFAULT_EFFORT: Final = "high"
 
 _BUDGETS_FROM: Final = ((32_768, "xhigh"), (16_384, "high"), (4_096, "medium"))
-_BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768}
 
 thinking_field = msgspec.json.Decoder(Thinking | None)
 output_config_field = msgspec.json.Decoder(OutputConfig | None)
@@ -69,4 +75,4 @@ def budget_of(reasoning: Reasoning) -> int:
     """The budget, or what stands for the effort; 0 for none."""
     if reasoning.budget_tokens is not None:
         return max(reasoning.budget_tokens, BUDGET_TOKENS_MIN)
-    return _BUDGETS.get(reasoning.effort or "", 0)
+    return BUDGETS.get(reasoning.effort or "", 0)

@@ -13,7 +13,12 @@ from typing import Final
 import msgspec
 
 from extproc.dialects.anthropic.models import Ways, ways_of
-from extproc.dialects.anthropic.reasoning import BUDGET_TOKENS_MIN, budget_of, effort_of
+from extproc.dialects.anthropic.reasoning import (
+    BUDGET_TOKENS_MIN,
+    TOP_P_MIN_THINKING,
+    budget_of,
+    effort_of,
+)
 from extproc.dialects.anthropic.schemas import answer_schema, input_schema
 from extproc.dialects.anthropic.turns import (
     Block,
@@ -47,7 +52,6 @@ LACKS: Final = frozenset(Demand) - {
     Demand.IMAGES_IN_RESULTS,
 }
 
-_TOP_P_MIN_THINKING: Final = 0.95
 _JSON_OBJECT: Final = "Answer with one JSON object and with nothing else, no code fence either."
 _JSON_OF_SCHEMA: Final = (
     "Answer with one JSON value that is valid by this JSON Schema, and with nothing else, "
@@ -229,7 +233,7 @@ def _sampling(conversation: Conversation, ways: Ways, *, thinking: bool) -> Mapp
         return written
     top_p = conversation.top_p
     if thinking:
-        if top_p is not None and _TOP_P_MIN_THINKING <= top_p <= 1:
+        if top_p is not None and TOP_P_MIN_THINKING <= top_p <= 1:
             written["top_p"] = top_p
         return written
     if conversation.temperature is not None:

@@ -5,26 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from extproc.dialects.anthropic.reasoning import (
+    BUDGET_TOKENS_MIN,
+    BUDGETS,
+    TOP_P_MIN_THINKING,
+    effort_of,
+)
 from extproc.dialects.bedrock.blocks import Block
 from extproc.dialects.bedrock.models import Traits
 from extproc.dialects.conversation import Conversation, Reasoning
 from extproc.vocabulary import Target
 
-BUDGET_TOKENS_MIN: Final = 1024
-"""Of thinking; less is refused."""
-
-BUDGETS: Final = {
-    "minimal": 1024,
-    "low": 2048,
-    "medium": 8192,
-    "high": 16_384,
-    "xhigh": 32_768,
-}
-"""Tokens to think with, by effort, for models that are given a budget."""
-
-_BUDGETS_FROM: Final = ((32_768, "xhigh"), (16_384, "high"), (4_096, "medium"))
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high"}
-_TOP_P_MIN_THINKING: Final = 0.95
 _TEMPERATURE_MAX: Final = 1.0
 
 
@@ -58,13 +50,9 @@ def _is_wanted(reasoning: Reasoning) -> bool:
 
 
 def _adaptive(wanted: Reasoning, traits: Traits) -> Thought:
-    effort = wanted.effort
-    if effort is None and wanted.budget_tokens is not None:
-        budget = wanted.budget_tokens
-        effort = next((effort for least, effort in _BUDGETS_FROM if budget >= least), "low")
     shown = {None: None, True: "summarized", False: "omitted"}[wanted.shown]
     return Thought(
-        effort=_EFFORTS.get(effort or "", "xhigh" if traits.late else "high"),
+        effort=_EFFORTS.get(effort_of(wanted) or "", "xhigh" if traits.late else "high"),
         display=shown if traits.late else None,
     )
 
@@ -100,7 +88,7 @@ def inference(
         temperature = None
     if traits.sampling == "none" or (traits.sampling == "one" and temperature is not None):
         top_p = None
-    if thinking and top_p is not None and top_p < _TOP_P_MIN_THINKING:
+    if thinking and top_p is not None and top_p < TOP_P_MIN_THINKING:
         top_p = None
     limit = _output_limit(conversation, target.model.output_tokens_max)
     fields: Block = {
