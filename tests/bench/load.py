@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -29,6 +29,17 @@ GENERATORS: Final[tuple[Generator, ...]] = ("wrk", "python")
 WORKERS_MAX: Final = 2
 _START_S: Final = 0.5
 _WAIT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """In requests that differ, `@request` and `@session` stand for eight digits each.
+
+    The former count up from `first`, the latter begin anew after `sessions`.
+    """
+
+    first: int
+    sessions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +68,26 @@ def run(
     *,
     connections: int,
     seconds: int,
+    numbers: Numbers | None = None,
 ) -> Load:
-    """Every connection sends the `bodies` in turn."""
+    """Every connection sends the `bodies` in turn; `numbers` makes them differ."""
     drive = _wrk if generator == "wrk" else _python
     heads = {"content-type": "application/json", **headers}
-    return drive(url, bodies, heads, connections, seconds)
+    return drive(url, bodies, heads, connections, seconds, numbers=numbers)
 
 
 _SCRIPT: Final = """
 local directory, requests, turn = os.getenv("BENCH_DIR"), {}, 0
+local first, sessions = tonumber(os.getenv("BENCH_FIRST")), tonumber(os.getenv("BENCH_SESSIONS"))
+local threads, begun = tonumber(os.getenv("BENCH_THREADS")), 0
 wrk.method = "POST"
 for line in io.lines(directory .. "/headers") do
   local name, value = line:match("^(.-): (.*)$")
   wrk.headers[name] = value
+end
+function setup(thread)
+  thread:set("place", begun)
+  begun = begun + 1
 end
 function init(args)
   for i = 1, tonumber(os.getenv("BENCH_BODIES")) do
@@ -78,8 +96,17 @@ function init(args)
   end
 end
 function request()
-  turn = turn % #requests + 1
-  return requests[turn]
+  turn = turn + 1
+  return requests[turn % #requests + 1]
+end
+if first then
+  local turned, digits = request, {}
+  function request()
+    local number = first + place + turn * threads
+    digits["@request"] = string.format("%08d", number)
+    digits["@session"] = string.format("%08d", number % sessions)
+    return (turned():gsub("@%a+", digits))
+  end
 end
 function done(summary, latency, requests)
   local e = summary.errors
@@ -92,7 +119,13 @@ end
 
 
 def _wrk(
-    url: str, bodies: Sequence[bytes], headers: Mapping[str, str], connections: int, seconds: int
+    url: str,
+    bodies: Sequence[bytes],
+    headers: Mapping[str, str],
+    connections: int,
+    seconds: int,
+    *,
+    numbers: Numbers | None,
 ) -> Load:
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory, "post.lua")
@@ -110,8 +143,12 @@ def _wrk(
         environment = {
             "BENCH_DIR": directory,
             "BENCH_BODIES": str(len(bodies)),
+            "BENCH_THREADS": str(threads),
             "PATH": _path_of("wrk"),
         }
+        if numbers:
+            environment["BENCH_FIRST"] = str(numbers.first)
+            environment["BENCH_SESSIONS"] = str(numbers.sessions)
         try:
             done = subprocess.run(
                 command,
@@ -135,34 +172,41 @@ def _path_of(program: str) -> str:
 
 
 def _python(
-    url: str, bodies: Sequence[bytes], headers: Mapping[str, str], connections: int, seconds: int
+    url: str,
+    bodies: Sequence[bytes],
+    headers: Mapping[str, str],
+    connections: int,
+    seconds: int,
+    *,
+    numbers: Numbers | None,
 ) -> Load:
-    told = json.dumps({"headers": dict(headers), "bodies": [body.decode() for body in bodies]})
-    count = min(connections, WORKERS_MAX)
+    said = {"headers": dict(headers), "bodies": [body.decode() for body in bodies]}
+    parts = min(connections, WORKERS_MAX)
     begin_s = time.monotonic() + _START_S  # one clock for all processes of a machine
     with ExitStack() as stack:
         workers = []
-        for index in range(count):
-            share = connections // count + (index < connections % count)
+        for index in range(parts):
+            share = connections // parts + (index < connections % parts)
             command = [sys.executable, __file__, url, str(share), str(begin_s), str(seconds)]
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             stack.callback(worker.wait)
             stack.callback(worker.kill)
             workers.append(worker)
-        for worker in workers:
+        for index, worker in enumerate(workers):
             assert worker.stdin is not None
-            worker.stdin.write(told.encode())
+            told = said | {"numbers": numbers and [numbers.first + index, parts, numbers.sessions]}
+            worker.stdin.write(json.dumps(told).encode())
             worker.stdin.close()
             worker.stdin = None  # else `communicate` would close it again
         answers = [worker.communicate(timeout=seconds + _WAIT_S)[0] for worker in workers]
     results = [json.loads(answer) for answer in answers]
     latencies_us = sorted(latency for result in results for latency in result["latencies_us"])
-    count = len(latencies_us)
+    answered = len(latencies_us)
     return Load(
-        requests=count,
+        requests=answered,
         seconds=seconds,
-        p50_ms=latencies_us[count // 2] / 1000 if count else math.nan,
-        p99_ms=latencies_us[count * 99 // 100] / 1000 if count else math.nan,
+        p50_ms=latencies_us[answered // 2] / 1000 if answered else math.nan,
+        p99_ms=latencies_us[answered * 99 // 100] / 1000 if answered else math.nan,
         errors=sum(result["errors"] for result in results),
     )
 
@@ -174,8 +218,15 @@ def request_of(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     return f"POST {where.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
+def numbered(requests: Sequence[bytes], first: int, step: int, sessions: int) -> Iterator[bytes]:
+    """The `requests` in turn, every `step`th number in them."""
+    for number, request in zip(count(first, step), cycle(requests), strict=False):
+        with_number = request.replace(b"@request", b"%08d" % number)
+        yield with_number.replace(b"@session", b"%08d" % (number % sessions))
+
+
 def _work(
-    url: str, requests: Sequence[bytes], connections: int, begin_s: float, seconds: float
+    url: str, requests: Iterator[bytes], connections: int, begin_s: float, seconds: float
 ) -> tuple[list[int], int]:
     """One process: its connections in turn, as each has an answer. Latencies in µs, and errors."""
     where = urlsplit(url)
@@ -208,9 +259,9 @@ def _work(
 class _Client:
     """One connection with one request under way."""
 
-    def __init__(self, connected: socket.socket, requests: Sequence[bytes]) -> None:
+    def __init__(self, connected: socket.socket, requests: Iterator[bytes]) -> None:
         self.socket = connected
-        self._requests = cycle(requests)
+        self._requests = requests
         self._send()
 
     def receive(self) -> int | None:
@@ -244,7 +295,8 @@ def _main() -> None:
     url, connections, begin_s, seconds = sys.argv[1:]
     told = json.load(sys.stdin)
     requests = [request_of(url, body.encode(), told["headers"]) for body in told["bodies"]]
-    latencies_us, errors = _work(url, requests, int(connections), float(begin_s), float(seconds))
+    drawn = numbered(requests, *told["numbers"]) if told["numbers"] else cycle(requests)
+    latencies_us, errors = _work(url, drawn, int(connections), float(begin_s), float(seconds))
     json.dump({"latencies_us": latencies_us, "errors": errors}, sys.stdout)
 
 

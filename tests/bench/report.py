@@ -42,18 +42,19 @@ def report(systems: Sequence[System], samples: Samples, left_out: Mapping[str, s
     return "\n\n".join(blocks)
 
 
-def written(document: str, measured: str) -> str:
-    """`document` with `measured` between its marks.
+def written(document: str, measured: str, name: str = "measured") -> str:
+    """`document` with `measured` between its marks of that name.
 
     Raises:
         ValueError: it has none.
 
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    marks = BEGIN.replace("measured", name), END.replace("measured", name)
+    before, begin, rest = document.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n{measured}\n{END}{after}"
+        raise ValueError(f"no {marks[0]} … {marks[1]}")
+    return f"{before}{begin}\n{measured}\n{end}{after}"
 
 
 def cpu_case(cases: Sequence[Case]) -> Case:
@@ -70,14 +71,14 @@ def _loads(systems: Sequence[System], samples: Samples, prompt_bytes: int) -> st
         f"p99 ms, {_connections(alone)}",
         f"CPU ms per request, {_connections(busy)}",
     ]
-    lines = [_row(f"{size_name(prompt_bytes)} prompts", *heads), _row(*["---"] * (len(heads) + 1))]
+    lines = [row(f"{size_name(prompt_bytes)} prompts", *heads), row(*["---"] * (len(heads) + 1))]
     for system in systems:
         cells = [
             *(_throughput(samples, case, system, systems[0]) for case in cases),
             *(_latencies(samples, alone, system, systems[0])),
             _cpu(samples, busy, system, systems[0]),
         ]
-        lines.append(_row(system.name, *cells))
+        lines.append(row(system.name, *cells))
     return "\n".join(lines)
 
 
@@ -126,7 +127,7 @@ def _shares(system: System, spent: Sequence[tuple[float, ...]], form: str) -> st
 
 def _streams(systems: Sequence[System], samples: Samples) -> str:
     heads = [*(name for name, _ in STREAM_FIGURES), "CPU µs per event"]
-    lines = [_row("a stream", *heads), _row(*["---"] * (len(heads) + 1))]
+    lines = [row("a stream", *heads), row(*["---"] * (len(heads) + 1))]
     bases = samples.streams[systems[0].name]
     for system in systems:
         taken = samples.streams.get(system.name, [])
@@ -141,19 +142,19 @@ def _streams(systems: Sequence[System], samples: Samples) -> str:
         shares = _shares(system, [sample.cpu_us() for sample in taken], "{:.0f}")
         if system is not systems[0]:
             shares += f": **{spread(ratios(taken, bases, cpu_us), '{:.1f}')}**"
-        lines.append(_row(system.name, *cells, shares))
+        lines.append(row(system.name, *cells, shares))
     return "\n".join(lines)
 
 
 def _memory(systems: Sequence[System]) -> str:
-    lines = [_row("", "resident memory afterwards, MiB"), _row("---", "---")]
+    lines = [row("", "resident memory afterwards, MiB"), row("---", "---")]
     for system in systems:
         each = [f"{p.name} {p.rss_bytes() / _MIB:.0f}" for p in system.processes]
-        lines.append(_row(system.name, " + ".join(each)))
+        lines.append(row(system.name, " + ".join(each)))
     return "\n".join(lines)
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 

@@ -82,7 +82,7 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_RESPONSE)
         self._received += data
         while (head_end := self._received.find(b"\r\n\r\n")) >= 0:
-            body_bytes = _body_length(self._received[:head_end].lower())
+            body_bytes = body_length(self._received[:head_end].lower())
             request_end = head_end + 4 + body_bytes
             if len(self._received) < request_end:
                 if body_bytes > STREAM_BODY_BYTES_MAX:
@@ -109,7 +109,7 @@ class Upstream(asyncio.Protocol):
         self._timer = loop.call_at(due_s, self._stream, loop, number + 1, begun_s)
 
 
-def _body_length(head: bytearray) -> int:
+def body_length(head: bytearray) -> int:
     _, found, rest = head.partition(_LENGTH)
     return int(rest.split(b"\r\n", 1)[0]) if found else 0
 
