@@ -117,9 +117,13 @@ def metadata_texts(fields: Mapping[str, Member]) -> dict[str, str]:
 
 def reject_repeated_fields(fields: Mapping[str, Member], name: str) -> None:
     """Refuses the object `name` if one of its own fields stands twice."""
-    if name not in fields or not fields[name].raw.startswith(b"{"):
-        return
+    if name in fields and fields[name].raw.startswith(b"{"):
+        fields_within(fields[name].raw, name)
+
+
+def fields_within(raw: bytes, name: str) -> Mapping[str, Member]:
+    """The fields of an object inside of the field `name`, none of which stands twice."""
     try:
-        members(fields[name].raw)
+        return members(raw)
     except MalformedError as error:
         reject(name, f"is not right: {error}")

@@ -42,10 +42,10 @@ class Limiter:
         https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
         """
         headers: dict[str, str] = {}
+        if spelling is None:
+            return headers
         for unit, limit in self._limits.items():
             facts = {"limit": str(limit), "remaining": str(self._left[unit])}
-            if spelling is None:
-                continue
             if spelling == "anthropic":
                 facts["reset"] = rfc3339(self._ends_s)
                 headers |= {f"anthropic-ratelimit-{unit}-{k}": fact for k, fact in facts.items()}

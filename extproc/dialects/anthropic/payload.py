@@ -35,11 +35,12 @@ from extproc.dialects.anthropic.reasoning import (
     thinking_field,
 )
 from extproc.dialects.conversation import Demand
-from extproc.dialects.members import MalformedError, Member, members, without
+from extproc.dialects.members import Member, without
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
     OUTPUT_TOKENS_MAX,
     field,
+    fields_within,
     malformed,
     metadata_texts,
     read_payload,
@@ -155,11 +156,9 @@ def _system(fields: Mapping[str, Member]) -> str | Sequence[Block] | None:
 def _tools(fields: Mapping[str, Member]) -> Sequence[_Tool]:
     found = []
     for raw in field(fields, "tools", _raw_tools) or ():
+        fields_within(bytes(raw), "tools")  # a second `type` would hide a tool of the provider's
         try:
-            members(bytes(raw))  # a `type` that stands twice would hide a tool of the provider's
             found.append(_tool.decode(raw))
-        except MalformedError as error:
-            reject("tools", f"is not right: {error}")
         except msgspec.DecodeError as error:
             reject("tools", "is not right: " + str(error).replace("`$", "`tools[]"))
     return found

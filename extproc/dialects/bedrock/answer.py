@@ -8,6 +8,7 @@ Neither names the model that answers, so `Started` goes without. A stream's answ
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -178,12 +179,10 @@ class _OutOfOrderError(ValueError):
     """An event for a block that is not open, or for one more call than is allowed."""
 
 
+@dataclass(slots=True)
 class _OpenCall:
-    __slots__ = ("index", "wrote")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.wrote = False
+    index: int
+    wrote: bool = False
 
 
 class StreamReader:

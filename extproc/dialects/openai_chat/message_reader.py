@@ -125,10 +125,11 @@ def _result(at: str, message: shape.Message, calls: dict[str, str]) -> ToolResul
         field = f"{at}.name"
     if call_id is None:
         raise UnreadableError(field, "names no call")
-    parts = [part for part in _content(at, message) if not isinstance(part, Audio)]
-    if len(parts) < len(_content(at, message)):
+    content = _content(at, message)
+    parts = tuple([part for part in content if not isinstance(part, Audio)])
+    if len(parts) < len(content):
         raise UnreadableError(f"{at}.content", "holds sound, which no result of a tool can")
-    return ToolResult(call_id, tuple(parts), cache=cache_mark(message.cache_control))
+    return ToolResult(call_id, parts, cache=cache_mark(message.cache_control))
 
 
 def _texts(at: str, message: shape.Message) -> Sequence[Text]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -22,14 +22,13 @@ from extproc.dialects.openai_responses.items import (
     look_at,
     texts_of,
 )
-from extproc.dialects.openai_responses.repetition import (
-    fields_within,
-    reject_repeated_types,
-)
+from extproc.dialects.openai_responses.repetition import reject_repeated_types
 from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
+    decoded,
     field,
     fields_of,
+    fields_within,
     malformed,
     metadata_texts,
     output_limit,
@@ -41,8 +40,6 @@ from extproc.dialects.repetition import reject_repeated_names
 from extproc.feature import Feature
 from extproc.text.tokens import measure_all
 from extproc.vocabulary import Refusal
-
-_T = TypeVar("_T")
 
 _STRUCTURED_FORMATS: Final = {"json_schema", "json_object"}
 _FORMATS: Final = {"text", *_STRUCTURED_FORMATS}
@@ -169,7 +166,7 @@ def _tool_types(fields: Mapping[str, Member]) -> list[str]:
     reject_repeated_types(fields["tools"].raw, tools, "tools")
     if not all("type" in tool for tool in tools):
         reject("tools", "holds a tool without a `type`")
-    return [_within("tools", bytes(tool["type"]), _text) or "" for tool in tools]
+    return [decoded(tool["type"], _text, "tools") or "" for tool in tools]
 
 
 def _demands_of_tools(fields: Mapping[str, Member], tools: Sequence[str]) -> set[Demand]:
@@ -203,7 +200,7 @@ def _format(fields: Mapping[str, Member]) -> tuple[bytes, str]:
     if raw is None or raw.raw == b"null":
         return b"", "text"
     inner = fields_within(raw.raw, "text").get("type")
-    return raw.raw, (_within("text", inner.raw, _text) if inner else None) or "text"
+    return raw.raw, (decoded(inner.raw, _text, "text") if inner else None) or "text"
 
 
 def _inner(fields: Mapping[str, Member], name: str, inner: str) -> str | None:
@@ -211,12 +208,7 @@ def _inner(fields: Mapping[str, Member], name: str, inner: str) -> str | None:
     if not _is_given(fields, name):
         return None
     member = fields_within(fields[name].raw, name).get(inner)
-    return _within(name, member.raw, _text) if member else None
-
-
-def _within(name: str, raw: bytes, decoder: msgspec.json.Decoder[_T]) -> _T | None:
-    """A value inside of the field `name`, whose bytes are `raw`."""
-    return field({name: Member(raw, 0, 0)}, name, decoder)
+    return decoded(member.raw, _text, name) if member else None
 
 
 def _is_given(fields: Mapping[str, Member], name: str) -> bool:

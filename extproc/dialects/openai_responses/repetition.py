@@ -1,4 +1,4 @@
-"""OpenAI responses: no type may stand twice in one of the tools, and no field in what is nested.
+"""OpenAI responses: no type may stand twice in one of the tools.
 
 Parsers differ in which of two they take, so what was checked might not be what a provider reads.
 """
@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import Raw
 
-from extproc.dialects.members import MalformedError, Member, members
-from extproc.dialects.reading import reject
+from extproc.dialects.reading import fields_within
 from extproc.dialects.repetition import has_escaped_letter
 
 _raws = msgspec.json.Decoder(list[Raw])
@@ -26,11 +25,3 @@ def reject_repeated_types(raw: bytes, tools: Sequence[Mapping[str, Raw]], param:
     if raw.count(b'"type"') - inside > len(tools) or has_escaped_letter(raw):
         for tool in _raws.decode(raw):
             fields_within(bytes(tool), param)
-
-
-def fields_within(raw: bytes, param: str) -> dict[str, Member]:
-    """The fields of an object inside of the field `param`, none of which stands twice."""
-    try:
-        return members(raw)
-    except MalformedError as error:
-        reject(param, f"is not right: {error}")

@@ -84,7 +84,8 @@ def _is_signed(thought: str, signature: str) -> bool:
 def _check_calls(turns: Sequence[Message]) -> None:
     """Results stand first in the turn directly after their calls, one for each."""
     called: list[str] = []
-    for index, turn in enumerate(_merged(turns)):
+    merged = _merged(turns)
+    for index, turn in enumerate(merged):
         place = f"messages.{index}"
         answered = _leading_results(turn)
         everywhere = [block.tool_use_id for block in turn if isinstance(block, ToolResult)]
@@ -104,7 +105,7 @@ def _check_calls(turns: Sequence[Message]) -> None:
         called = [block.id for block in turn if isinstance(block, ToolUse)]
         if len(set(called)) < len(called):
             raise ApiError(400, f"{place}.content: `tool_use` ids must be unique")
-        if called and index == len(_merged(turns)) - 1:
+        if called and index == len(merged) - 1:
             raise _unanswered(index, called)
 
 
