@@ -446,6 +446,27 @@ def test_a_miss_is_told_with_what_was_expected_and_what_came(
     assert said.out == MISSES
 
 
+STATED = """
+- name: as the file has it
+  request: {messages: [{role: user, content: Hello}]}
+  expect: {chain: [openai/gpt-4o], rejected: {anthropic/claude-sonnet-4: breaker_open}}
+- name: as this case has it
+  request: {messages: [{role: user, content: Hello}]}
+  state: {targets: {anthropic/claude-sonnet-4: {breaker: closed}}}
+  expect: {chain: [anthropic/claude-sonnet-4, openai/gpt-4o]}
+"""
+
+
+@pytest.mark.usefixtures("without_keys")
+def test_a_cases_own_state_is_on_top_of_that_of_all_cases(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    words = ("test", str(SEED_FILE), write(STATED, "cases.yaml"))
+    said = Said(capsys, *words, "--state", write(STATE, "state.yaml"))
+    assert (said.status, said.out, said.err) == (0, "2 passed, 0 failed\n", "")
+    assert Said(capsys, *words).status == 1
+
+
 def test_misses_as_json_name_every_case(capsys: pytest.CaptureFixture[str], write: Writing) -> None:
     said = Said(capsys, "test", str(SEED_FILE), write(MISSED, "cases.yaml"), "--json")
     assert (said.status, said.err) == (1, "")

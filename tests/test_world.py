@@ -77,7 +77,7 @@ def problem(directory: Path, text: str, *, cases: bool = False) -> str:
 
 def test_a_state_file_says_all_that_can_be_seen_of_a_target(tmp_path: Path) -> None:
     assert set(TargetView.__slots__) == set(EXPECTED.targets[TargetId("openai/gpt-4o")].__slots__)
-    assert read_state(file(tmp_path, STATE)) == EXPECTED
+    assert read_state(file(tmp_path, STATE)).view() == EXPECTED
 
 
 def test_a_state_may_be_written_in_snake_case_or_as_json(tmp_path: Path) -> None:
@@ -86,15 +86,34 @@ def test_a_state_may_be_written_in_snake_case_or_as_json(tmp_path: Path) -> None
         for name, field in section.model_fields.items():
             snake = snake.replace(f"{field.alias}:", f"{name}:")
     assert "ms_per_token: 12.5" in snake
-    assert read_state(file(tmp_path, snake)) == EXPECTED
+    assert read_state(file(tmp_path, snake)).view() == EXPECTED
     targets = {"a/b": {"breaker": "open"}}
     opened = {TargetId("a/b"): TargetView(breaker=Breaker.OPEN)}
-    assert read_state(file(tmp_path, json.dumps({"targets": targets}))) == View(targets=opened)
+    read = read_state(file(tmp_path, json.dumps({"targets": targets})))
+    assert read.view() == View(targets=opened)
 
 
 def test_an_empty_object_is_a_world_of_which_nothing_was_seen(tmp_path: Path) -> None:
-    assert read_state(file(tmp_path, "{}")) == EMPTY_VIEW
-    assert read_state(file(tmp_path, "targets: {a/b: {}}")).of(TargetId("a/b")) == TargetView()
+    assert read_state(file(tmp_path, "{}")).view() == EMPTY_VIEW
+    view = read_state(file(tmp_path, "targets: {a/b: {}}")).view()
+    assert view.of(TargetId("a/b")) == TargetView()
+
+
+def test_a_state_over_another_says_more_of_the_same_world(tmp_path: Path) -> None:
+    below = "{targets: {a/b: {ttfbMs: 300, breaker: open}, a/c: {pending: 2}}, "
+    below += "calibration: {gemini: 2, claude: 1.1}, outputTokens: {chat: 90}}"
+    above = "{targets: {a/b: {breaker: closed}, a/d: {spiking: true}}, calibration: {claude: 1.2}}"
+    one, other = (read_state(file(tmp_path, text)) for text in (below, above))
+    assert other.over(one).view() == View(
+        targets={
+            TargetId("a/b"): TargetView(ttfb_ms=300),
+            TargetId("a/c"): TargetView(pending=2),
+            TargetId("a/d"): TargetView(spiking=True),
+        },
+        calibration={Family.GEMINI: Calibration(2), Family.CLAUDE: Calibration(1.2)},
+        output={"chat": Output(90)},
+    )
+    assert StateSection().over(one) == one == one.over(StateSection())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +201,7 @@ def test_what_is_wrong_with_a_case_is_told_with_its_path(
 
 
 def test_each_request_of_a_file_draws_anew_and_the_same_again() -> None:
-    one, other = World(EMPTY_VIEW, DEFAULT_NOW, "0"), World(EMPTY_VIEW, DEFAULT_NOW, "1")
+    one, other = (World(StateSection(), DEFAULT_NOW, seed) for seed in ("0", "1"))
     draws = [world.draw(number) for world in (one, other) for number in range(1000)]
     assert len(set(draws)) == 2000
     assert all(0 <= draw < 2**DRAW_BITS for draw in draws)

@@ -37,13 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         old, new = load(arguments.old).snapshot, load(arguments.new).snapshot
         given = world.world_of(arguments)
+        view = given.state.view()
         moves: list[Move] = []
         costs = [0.0, 0.0]
         count = uncounted = 0
         for number, request in requests_of(arguments.requests):
             draw = given.draw(number - 1)
             before, after = (
-                explain(request, snapshot, given.view, now=given.now, draw=draw)
+                explain(request, snapshot, view, now=given.now, draw=draw)
                 for snapshot in (old, new)
             )
             count += 1

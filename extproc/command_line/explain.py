@@ -40,15 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         snapshot = load(arguments.config).snapshot
         given = world.world_of(arguments)
+        view = given.state.view()
         if arguments.request:
             request = written_request(read_bytes(arguments.request))
-            decision = explain(request, snapshot, given.view, now=given.now, draw=given.draw())
+            decision = explain(request, snapshot, view, now=given.now, draw=given.draw())
             told = json.dumps(record(decision), indent=2) if arguments.json else table(decision)
             print(told)
             return 0
         for number, request in requests_of(arguments.jsonl):
             draw = given.draw(number - 1)
-            decision = explain(request, snapshot, given.view, now=given.now, draw=draw)
+            decision = explain(request, snapshot, view, now=given.now, draw=draw)
             print(json.dumps(record(decision)))
     except (ConfigError, RequestError) as error:
         return complain(error)

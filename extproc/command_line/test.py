@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG")
     parser.add_argument("cases", type=Path, metavar="CASES.yaml")
     parser.add_argument("--json", action="store_true", help="name and misses of every case")
-    world.add_arguments(parser, with_state=False)
+    world.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def _misses(case: CaseSection, snapshot: Snapshot, given: world.World) -> list[s
     except RequestError as error:
         raise RequestError(f"{case.name}: request: {error}") from None
     request = replace(request, headers={**request.headers, **case.headers})
-    view = case.state.view()
+    view = case.state.over(given.state).view()
     decision = explain(request, snapshot, view, now=given.now, draw=given.draw())
     unknown = [
         f"state.targets: no target is called {t}"

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from extproc.config.world import read_state
+from extproc.config.world import StateSection, read_state
 from extproc.policy.draw import DRAW_BITS
-from extproc.state.view import EMPTY_VIEW, View
 
 DEFAULT_NOW: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """A fixed moment, so that the same question has the same answer tomorrow."""
@@ -21,7 +20,7 @@ _LAST_MOMENT: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True, slots=True)
 class World:
-    view: View
+    state: StateSection
     now: float
     seed: str
 
@@ -31,7 +30,7 @@ class World:
         return int.from_bytes(digest, "big") >> (256 - DRAW_BITS)
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, with_state: bool = True) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--now",
         type=_moment,
@@ -40,17 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser, *, with_state: bool = True) -
         help="ISO 8601 or Unix seconds (2026-01-01T00:00:00Z)",
     )
     parser.add_argument("--seed", default="0", help="what chance draws from (0)")
-    if with_state:
-        parser.add_argument(
-            "--state", type=Path, metavar="FILE", help="what has been seen of the targets"
-        )
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="what has been seen of the targets"
+    )
 
 
 def world_of(arguments: argparse.Namespace) -> World:
     """Raises `ConfigError` for a state file that is not one."""
-    state: Path | None = getattr(arguments, "state", None)
-    view = read_state(state) if state else EMPTY_VIEW
-    return World(view, arguments.now, arguments.seed)
+    state = read_state(arguments.state) if arguments.state else StateSection()
+    return World(state, arguments.now, arguments.seed)
 
 
 def _moment(text: str) -> float:

@@ -47,6 +47,17 @@ class StateSection(Section):
         default_factory=dict, description="Task type → what its answers have taken."
     )
 
+    def over(self, below: StateSection) -> StateSection:
+        """What this says, and where it is silent what `below` says; likewise of each target."""
+        targets = {
+            name: _over(section, below.targets.get(name)) for name, section in self.targets.items()
+        }
+        return StateSection(
+            targets=below.targets | targets,
+            calibration=below.calibration | self.calibration,
+            output_tokens=below.output_tokens | self.output_tokens,
+        )
+
     def view(self) -> View:
         return View(
             targets=MappingProxyType(
@@ -58,6 +69,11 @@ class StateSection(Section):
             calibration={f: Calibration(ratio) for f, ratio in self.calibration.items()},
             output={task: Output(tokens) for task, tokens in self.output_tokens.items()},
         )
+
+
+def _over(section: TargetStateSection, below: TargetStateSection | None) -> TargetStateSection:
+    said = {name: getattr(section, name) for name in section.model_fields_set}
+    return below.model_copy(update=said) if below else section
 
 
 class ExpectSection(Section):
@@ -95,9 +111,9 @@ class _Cases(Section):
     cases: tuple[CaseSection, ...]
 
 
-def read_state(path: Path) -> View:
+def read_state(path: Path) -> StateSection:
     """Raises `ConfigError`."""
-    return validated(StateSection, parsed(read_text(path))).view()
+    return validated(StateSection, parsed(read_text(path)))
 
 
 def read_cases(path: Path) -> tuple[CaseSection, ...]:
