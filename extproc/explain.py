@@ -5,8 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from extproc.decide import refused_unread
-from extproc.dialects import surface_of
-from extproc.exchange import UNKNOWN_PATH, read_and_decide
+from extproc.exchange import (
+    UNKNOWN_PATH,
+    Answer,
+    Exchange,
+    Proceed,
+    RequestBody,
+    RequestHeaders,
+)
+from extproc.plan import Forward
 from extproc.snapshot import Snapshot
 from extproc.state.view import View
 from extproc.vocabulary import Decision
@@ -46,13 +53,13 @@ def written_request(text: bytes) -> WrittenRequest:
 def explain(
     request: WrittenRequest, snapshot: Snapshot, view: View, *, now: float, draw: int
 ) -> Decision:
-    """What would be decided about `request`."""
-    path = request.path.partition("?")[0]
-    surface = surface_of(path)
-    if surface is None:
-        return refused_unread(snapshot, UNKNOWN_PATH, now=now, draw=draw)
-    lowered = {name.lower(): value for name, value in request.headers.items()}
-    body = bytes(request.body)
-    return read_and_decide(
-        path, lowered, body, snapshot, view, now=now, draw=draw, surface=surface
-    )[0]
+    """What would be decided about `request`: by the exchange that it would be, to the end."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers |= {":method": "POST", ":path": request.path}
+    exchange = Exchange(snapshot, lambda _: view)
+    reply = exchange.receive(RequestHeaders(headers, end_of_stream=False), now=now, draw=draw)
+    if isinstance(reply, Proceed):
+        reply = exchange.receive(RequestBody(bytes(request.body)), now=now, draw=draw)
+    if isinstance(reply, Answer | Forward) and reply.decision:
+        return reply.decision
+    return refused_unread(snapshot, UNKNOWN_PATH, now=now, draw=draw)

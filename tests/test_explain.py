@@ -7,9 +7,10 @@ import pytest
 from configs import CHAT, HELLO, SEED, body_of, chain_of, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playbook import headers
 
 from extproc.dialects import surface_of
-from extproc.exchange import read_and_decide
+from extproc.exchange import Answer, Exchange, RequestBody, read_and_decide
 from extproc.explain import DEFAULT_PATH, RequestError, explain, written_request
 from extproc.record import record
 from extproc.state.view import EMPTY_VIEW
@@ -75,6 +76,28 @@ def test_a_request_of_every_api_is_explained_as_if_it_came_in(path: str, prefix:
     assert decision == came_in
     assert decision.refusal is None
     assert decision.chain
+
+
+UNREADABLE = {
+    CHAT: {"messages": HELLO, "temperature": "hot"},
+    "/v1/messages": {"messages": HELLO, "max_tokens": 64, "model": "gpt-4o", "top_p": "most"},
+}
+
+
+@pytest.mark.parametrize("path", UNREADABLE)
+def test_what_can_not_be_translated_is_refused_here_as_it_is_there(path: str) -> None:
+    decision = explained(json.dumps({"path": path, "body": UNREADABLE[path]}).encode())
+    exchange = Exchange(SNAPSHOT, lambda _: EMPTY_VIEW)
+    exchange.receive(headers(path), now=NOW, draw=DRAW)
+    body = RequestBody(json.dumps(UNREADABLE[path]).encode())
+    answer = exchange.receive(body, now=NOW, draw=DRAW)
+    assert isinstance(answer, Answer)
+    assert decision == answer.decision
+    assert decision.refusal
+    assert decision.refusal.status == answer.status == 400
+    told = record(decision)
+    assert (told["chain"], told["why"]) == ([], told["refusal"]["message"])
+    assert decision.route
 
 
 def test_what_an_api_can_not_be_asked_for_stands_in_the_explanation() -> None:

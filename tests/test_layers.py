@@ -35,7 +35,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "wire": VALUES | {"exchange", "plan"},
     "config": VALUES | {"policy", "state"},
     "envoy_config": VALUES | {"dialects"},
-    "explain": VALUES | {"exchange", "decide", "dialects", "state"},
+    "explain": VALUES | {"exchange", "plan", "decide", "state"},
     "exchange": VALUES
     | {"decide", "limit_headers", "plan", "translation", "policy", "dialects", "state"},
     "limit_headers": VALUES | {"state"},
