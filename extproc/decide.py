@@ -69,10 +69,11 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
         return refused(decided(), task)
 
     tokens_in = input_tokens(payload, Family.DEFAULT, view)
-    tokens_out = output_tokens_of(payload, task.type, tokens_in, view)
+    counting = request.surface is Surface.COUNT_TOKENS
+    tokens_out = 0 if counting else output_tokens_of(payload, task.type, tokens_in, view)
     size = Estimate(tokens_in, tokens_out)
     route = match_route(request, app, task.type, size, snapshot)
-    decided = partial(decided, task=task, estimate=size, route=route.name)
+    decided = partial(decided, task=task, estimate=size, route=route.name, counting=counting)
 
     pinned = pinned_targets(asked.model, payload.requested_model, route, snapshot)
     if isinstance(pinned, Refusal):
@@ -87,7 +88,7 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     )
     every = _weighed(payload, (*first, *fallback), need, view, now)
     if not _unrejected(every):
-        return _nobody(decided(candidates=every), request, route)
+        return _nobody(decided(candidates=every), route)
     objective = route.objective if pinned is None else Objective.ORDER
     current = _as_available(every, need, view, now)
     chance = Draw(draw)
@@ -110,9 +111,9 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     return decided(candidates=candidates, chain=tuple(kept), why=why, choice=choice)
 
 
-def _nobody(decision: Decision, request: Request, route: Route) -> Decision:
+def _nobody(decision: Decision, route: Route) -> Decision:
     """The decision when no target is eligible. Tokens can be counted here, if not as well."""
-    if request.surface is Surface.COUNT_TOKENS:
+    if decision.counting:
         return replace(decision, why=COUNTED_HERE)
     return refused(decision, _nothing_eligible(route, decision.rejected))
 
@@ -175,6 +176,8 @@ def _weighed(
             size = Estimate(input_tokens(payload, family, view), need.output_tokens)
             sizes[family] = size
         candidate = weighed(target, view.of(target.id), size, thought, now)
+        if need.surface is Surface.COUNT_TOKENS:
+            candidate = replace(candidate, expected_cost_usd=0.0)
         rejection = ineligible(candidate, need, checks)
         candidates.append(replace(candidate, rejection=rejection) if rejection else candidate)
     return tuple(candidates)
@@ -186,9 +189,10 @@ def _as_available(
     """The same, those rejected too that could serve but not now."""
     current = []
     for candidate in candidates:
-        seen = view.of(candidate.target.id)
+        target = candidate.target.id
+        tokens_in = 0 if need.surface is Surface.COUNT_TOKENS else candidate.input_tokens
         if not candidate.rejection and (
-            rejection := unavailable(candidate, seen, need.output_tokens, now)
+            rejection := unavailable(target, view.of(target), tokens_in, need.output_tokens, now)
         ):
             current.append(replace(candidate, rejection=rejection))
         else:

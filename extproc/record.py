@@ -43,6 +43,8 @@ def record(decision: Decision, decide_us: int | None = None) -> dict[str, Any]:
     if decision.history:
         policy = "strip" if decision.history.stripped else "pin"
         told["history"] = {"bound_by": list(decision.history.bound_by), "policy": policy}
+    if decision.counting:
+        told["counting"] = True
     if refusal:
         told["refusal"] = {
             "kind": refusal.kind,

@@ -16,7 +16,7 @@ def settled(ended: Ended, record: Mapping[str, Any], snapshot: Snapshot) -> Outc
     """`snapshot` is that of the decision whose `record` it is: its prices were in force then."""
     served = ended.target is not None and 0 < ended.status < _FAILED
     usage = ended.usage
-    if usage is None and served:
+    if usage is None and served and not record.get("counting"):
         usage = _expected(record)
     target = snapshot.targets.get(ended.target) if ended.target else None
     baseline = snapshot.telemetry.baseline

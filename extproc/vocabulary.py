@@ -248,7 +248,8 @@ class Decision:
     `id` is a ULID: sorted by time, unique by chance. `chain` is empty only with a refusal: its
     first target is tried first, each later one when those before it have failed; `choice` says in
     one word what `why` says in several. Of a request that could not be read, or matched no model,
-    what was not found out is None.
+    what was not found out is None. `counting` says that tokens are only to be counted, which takes
+    none and costs nothing.
     """
 
     id: str
@@ -265,6 +266,7 @@ class Decision:
     refusal: Refusal | None = None
     choice: Choice | None = None
     history: History | None = None
+    counting: bool = False
 
     @property
     def rejected(self) -> tuple[Rejection, ...]:

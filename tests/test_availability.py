@@ -5,7 +5,7 @@ from functools import cache
 from itertools import permutations
 
 import pytest
-from configs import request_of, snapshot_of, target
+from configs import request_of, snapshot_of
 
 from extproc.decide import decide
 from extproc.policy.availability import badness, unavailable
@@ -13,7 +13,7 @@ from extproc.policy.draw import Draw
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
 from extproc.state.view import UNSEEN, Breaker, TargetView, View
-from extproc.vocabulary import Candidate, Choice, Decision, Reason, TargetId
+from extproc.vocabulary import Choice, Decision, Reason, TargetId
 
 NOW = 1_767_225_600.0
 
@@ -62,8 +62,7 @@ NO_TOKENS = TargetView(tokens_left=0)
 def test_a_target_is_left_out_for_the_gravest_of_its_reasons(
     seen: TargetView, reason: Reason | None
 ) -> None:
-    candidate = Candidate(target("m"), 100, None, None)
-    found = unavailable(candidate, seen, 50, NOW)
+    found = unavailable(TargetId("home/m"), seen, 100, 50, NOW)
     assert (found.reason if found else None) == reason
     assert found is None or found.target == "home/m"
 
@@ -79,7 +78,7 @@ def test_a_target_is_left_out_for_the_gravest_of_its_reasons(
     ],
 )
 def test_the_reason_tells_how_far_it_is_from_available(seen: TargetView, detail: str) -> None:
-    found = unavailable(Candidate(target("m"), 100, None, None), seen, 50, NOW)
+    found = unavailable(TargetId("home/m"), seen, 100, 50, NOW)
     assert found
     assert found.detail == detail
 

@@ -552,7 +552,10 @@ def test_a_count_that_the_router_makes_itself_is_no_refusal_and_goes_to_nobody(
     assert "refused" not in told.out
     moved = Said(capsys, "diff", here, there, write(request, "requests.jsonl"))
     assert (moved.status, moved.err) == (0, "")
-    assert moved.out.startswith("request 1: counted here → anthropic/claude-sonnet-4, unknown → $")
+    assert moved.out == (
+        "request 1: counted here → anthropic/claude-sonnet-4, $0.000000 → $0.000000\n"
+        "1 of 1 requests move; expected cost $0.000000 → $0.000000\n"
+    )
 
 
 def test_diff_of_a_config_with_itself_moves_nothing(

@@ -15,8 +15,8 @@ from extproc.policy.draw import DRAW_BITS
 from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
-from extproc.state.view import EMPTY_VIEW
-from extproc.vocabulary import Choice, Decision, Estimate, Reason, Refusal, TaskSource
+from extproc.state.view import EMPTY_VIEW, TargetView, View
+from extproc.vocabulary import Choice, Decision, Estimate, Reason, Refusal, Surface, TaskSource
 
 NOW = 1_767_225_600.123
 
@@ -466,3 +466,32 @@ def test_features_of_the_vocabulary_are_all_asked_for_above() -> None:
         reasoning_effort="high",
     )
     assert every.payload.features == {*Feature} - {Feature.EMBEDDINGS}
+
+
+# A count of tokens, which is no answer
+
+PRICED = """
+providers: { here: { api: anthropic, baseUrl: http://here.test } }
+models:
+  dear: { targets: [{provider: here}], contextWindow: 9000, capabilities: {reasoning: true},
+          price: {inputPerMTok: 9, outputPerMTok: 9} }
+  unpriced: { targets: [{provider: here}], contextWindow: 9000, capabilities: {reasoning: true} }
+routes:
+  - { match: {outputTokens: {min: 1}}, model: dear }
+  - match: { default: true }
+    candidates: [dear, unpriced]
+    require: { costUsd: { max: 0.0000001 } }
+"""
+
+
+def test_to_count_tokens_takes_no_output_and_costs_nothing() -> None:
+    config = snapshot_of(PRICED)
+    request = replace(request_of(reasoning_effort="high"), surface=Surface.COUNT_TOKENS)
+    short = {target: TargetView(tokens_left=1, output_tokens_left=0) for target in config.targets}
+    decision = decide(request, config, View(targets=short), now=NOW, draw=0)
+    assert (decision.route, chain_of(decision)) == ("default", ["here/dear", "here/unpriced"])
+    assert decision.counting
+    assert decision.estimate == Estimate(decision.candidates[0].input_tokens, 0)
+    assert [candidate.expected_cost_usd for candidate in decision.chain] == [0, 0]
+    assert not decided(config).counting
+    assert decided(config).route == "route-1"

@@ -424,6 +424,8 @@ def unwanted(asked: Asked, target: Target) -> Iterator[Reason]:
 
 
 def usd(asked: Asked, target: Target, size: int) -> float | None:
+    if asked.request.surface is Surface.COUNT_TOKENS:
+        return 0.0
     if not target.prices:
         return None
     price = target.prices[0].price
@@ -444,6 +446,8 @@ def usd(asked: Asked, target: Target, size: int) -> float | None:
 
 def is_available(asked: Asked, target: Target, size: int) -> bool:
     seen = asked.view.targets.get(target.id, TargetView())
+    if asked.request.surface is Surface.COUNT_TOKENS:
+        size = 0
     return not (
         seen.breaker == "open"
         or (seen.breaker == "half_open" and seen.probing)

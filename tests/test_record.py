@@ -208,6 +208,11 @@ def test_a_refusal_is_a_record_with_an_empty_chain(
     assert told["id"] == decision_id(NEW_YEAR, DRAW)
 
 
+def test_that_tokens_are_only_counted_is_told_where_they_are() -> None:
+    assert record(replace(DECISION, counting=True))["counting"] is True
+    assert "counting" not in record(DECISION)
+
+
 def test_no_refusal_is_no_key() -> None:
     assert [*recorded()] == KEYS
     assert [*record(replace(DECISION, refusal=Refusal("k", 400, "c", "m")))] == [*KEYS, "refusal"]

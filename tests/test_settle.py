@@ -69,6 +69,12 @@ def test_without_a_report_the_estimate_counts_and_is_marked() -> None:
     assert outcome.cost_usd == pytest.approx((1000 * 2 + 100 * 10) / 1e6)
 
 
+def test_to_count_tokens_takes_none_and_costs_nothing() -> None:
+    outcome = settled(ENDED, {**RECORD, "counting": True}, SNAPSHOT)
+    assert (outcome.usage, outcome.usage_estimated) == (None, False)
+    assert (outcome.cost_usd, outcome.baseline_cost_usd) == (0.0, 0.0)
+
+
 def test_a_price_that_is_unknown_is_no_cost_at_all() -> None:
     outcome = settled(replace(ENDED, target=TargetId("home/unpriced")), RECORD, SNAPSHOT)
     assert outcome.cost_usd is None

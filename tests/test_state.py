@@ -18,7 +18,7 @@ from extproc.state.breaker import Transition
 from extproc.state.state import State
 from extproc.state.view import UNSEEN, Breaker
 from extproc.text.tokens import Family
-from extproc.vocabulary import Decision, TargetId
+from extproc.vocabulary import Decision, Surface, TargetId
 
 ORDER = route_over("abc", "order")
 LIMITED = route_over("abc", "order", ", limits: {requestsPerMinute: 2, tokensPerMinute: 5000}")
@@ -38,8 +38,13 @@ class World:
     def now(self) -> float:
         return START + self.at
 
-    def decide(self, request_id: str, **fields: Any) -> Decision:  # noqa: ANN401  JSON
-        request = request_of(**fields)
+    def decide(
+        self,
+        request_id: str,
+        surface: Surface = Surface.CHAT,
+        **fields: Any,  # noqa: ANN401  JSON
+    ) -> Decision:
+        request = replace(request_of(**fields), surface=surface)
         decision = decide(
             request, self.snapshot, self.state.view(self.now), now=self.now, draw=2**79
         )
@@ -110,6 +115,15 @@ def test_what_a_decision_holds_is_given_back_whatever_becomes_of_it(last: str) -
         world.at = bounds.RESERVED_S_MAX + 1
     assert world.pending() == [0, 0, 0]
     assert world.left() == 2
+
+
+def test_a_count_of_tokens_is_a_request_and_takes_no_tokens() -> None:
+    world = World(LIMITED)
+    world.decide("r", surface=Surface.COUNT_TOKENS)
+    assert (world.left(), world.report()["tokens_left"]) == (1, 5000)
+    world.attempt(attempt(A, request_id="r"))
+    world.finish("r")
+    assert (world.left(), world.report()["tokens_left"]) == (1, 5000)
 
 
 def test_a_refusal_reserves_nothing() -> None:

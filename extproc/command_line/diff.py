@@ -87,6 +87,8 @@ def _goes(decision: Decision) -> str:
 
 
 def _cost(decision: Decision) -> float | None:
+    if decision.counting and not decision.refusal:
+        return 0.0
     return decision.chain[0].expected_cost_usd if decision.chain else None
 
 

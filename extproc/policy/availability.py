@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from extproc.state.view import Breaker, TargetView
-from extproc.vocabulary import Candidate, Reason, Rejection
+from extproc.vocabulary import Reason, Rejection, TargetId
 
 
 def unavailable(
-    candidate: Candidate, seen: TargetView, output_tokens: int, now: float
+    target: TargetId, seen: TargetView, input_tokens: int, output_tokens: int, now: float
 ) -> Rejection | None:
-    """Why `candidate` should not be asked now; the gravest reason first."""
-    target = candidate.target.id
+    """Why `target` should not be asked for so many tokens now; the gravest reason first."""
     if seen.breaker is Breaker.OPEN:
         return Rejection(target, Reason.BREAKER_OPEN, "too many of its answers were errors")
     if seen.breaker is Breaker.HALF_OPEN and seen.probing:
@@ -20,10 +19,10 @@ def unavailable(
         return Rejection(target, Reason.NOT_BEFORE, f"asked to be left alone for {wait_s:.0f} s")
     if seen.requests_left is not None and seen.requests_left < 1:
         return Rejection(target, Reason.REQUESTS_EXHAUSTED, "no requests left in this minute")
-    needed = candidate.input_tokens + output_tokens
+    needed = input_tokens + output_tokens
     for kind, wanted, left in (
         ("tokens", needed, seen.tokens_left),
-        ("input tokens", candidate.input_tokens, seen.input_tokens_left),
+        ("input tokens", input_tokens, seen.input_tokens_left),
         ("output tokens", output_tokens, seen.output_tokens_left),
     ):
         if left is not None and left < wanted:

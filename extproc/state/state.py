@@ -93,15 +93,20 @@ class State:
 
     def _reservation(self, request_id: str, decision: Decision, now: float) -> Reservation:
         output_tokens = decision.estimate.output_tokens if decision.estimate else 0
-        chain = tuple(self._link(c, output_tokens) for c in decision.chain)
+        chain = tuple(
+            self._link(
+                c, Amount(1) if decision.counting else Amount(1, c.input_tokens, output_tokens)
+            )
+            for c in decision.chain
+        )
         return Reservation(request_id, now, chain)
 
-    def _link(self, candidate: Candidate, output_tokens: int) -> Link:
+    def _link(self, candidate: Candidate, amount: Amount) -> Link:
         learned = self._calibration.get(candidate.target.model.family)
         tokens = candidate.input_tokens
         return Link(
             candidate.target.id,
-            Amount(1, tokens, output_tokens),
+            amount,
             tokens / learned.ratio if learned else float(tokens),
         )
 
