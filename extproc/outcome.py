@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from extproc.vocabulary import ReportedModel, TargetId
+
+MODEL_FAILED: Final = 424
+"""Bedrock's status for a model that failed: no mistake of the client's, unlike any other 4xx."""
+
+
+def is_providers_failure(status: int) -> bool:
+    return status >= 500 or status == MODEL_FAILED
 
 
 class Failure(StrEnum):

@@ -43,6 +43,7 @@ def test_an_attempt_says_who_answered_what_and_when() -> None:
         ("404", "-", None),
         ("500", "-", Failure.STATUS),
         ("529", "-", Failure.STATUS),
+        ("424", "-", Failure.STATUS),  # Bedrock's for a model that failed
         ("0", "UF", Failure.CONNECT),
         ("0", "UT", Failure.TIMEOUT),
         ("0", "UC", Failure.RESET),

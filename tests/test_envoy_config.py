@@ -375,7 +375,7 @@ def test_an_unrouted_request_goes_nowhere() -> None:
     assert "endpoints" not in clusters(EVERYTHING)["unrouted"]["load_assignment"]
 
 
-def test_429_and_server_errors_are_tried_again_and_no_other_status() -> None:
+def test_429_a_failed_model_and_server_errors_are_tried_again_and_no_other_status() -> None:
     policy = virtual_host(EVERYTHING)["routes"][0]["route"]["retry_policy"]
     assert set(policy["retry_on"].split(",")) == {
         "5xx",
@@ -384,7 +384,7 @@ def test_429_and_server_errors_are_tried_again_and_no_other_status() -> None:
         "refused-stream",
         "retriable-status-codes",
     }
-    assert policy["retriable_status_codes"] == [429]
+    assert policy["retriable_status_codes"] == [429, 424]
     assert policy["refresh_cluster_on_retry"]
     assert policy["num_retries"] == EVERYTHING.max_attempts - 1
     assert policy["per_try_timeout"] == "30s"
@@ -407,7 +407,7 @@ def test_a_target_that_keeps_failing_is_ejected_even_if_it_is_alone() -> None:
         for name, cluster in clusters(EVERYTHING).items()
         if name.startswith("guard:")
     }
-    assert "429|5.." in options
+    assert "429|424|5.." in options
 
 
 def test_nobody_is_ejected_with_the_health_check_off() -> None:
@@ -568,40 +568,37 @@ def test_answers_are_counted_by_the_convention_of_the_clients_api() -> None:
     assert protocols == {"llm-responses": 2, "llm-messages": 3}
 
 
-def test_each_local_reply_is_an_error_in_the_shape_of_the_paths_api() -> None:
+def test_each_local_reply_is_an_error_in_the_clients_shape() -> None:
     rows = table(EVERYTHING.body_bytes_max)
     ours, *mappers = connection_manager(EVERYTHING)["local_reply_config"]["mappers"]
     assert "body_format_override" not in ours  # what the router answers passes as it is
-    of_anthropic, of_openai = mappers[: len(rows)], mappers[len(rows) :]
-    for row, mapper in zip(rows, of_openai, strict=True):
-        assert mapper["filter"]["extension_filter"]["typed_config"]["expression"] == row.when
-        assert mapper["body_format_override"]["json_format"] == {
-            "error": {"message": row.message, "type": row.kind, "param": None, "code": row.code}
-        }
-    kinds = {"invalid_request_error": "invalid_request_error", "server_error": "api_error"}
-    for row, mapper in zip(rows, of_anthropic, strict=True):
-        when = mapper["filter"]["extension_filter"]["typed_config"]["expression"]
-        path, _, rest = when.partition(" && ")
-        assert rest == f"({row.when})"
-        pattern = path.removeprefix("request.url_path.matches('").removesuffix("')")
-        for known, surface in SURFACES.items():
-            is_anthropics = surface in {Surface.MESSAGES, Surface.COUNT_TOKENS}
-            assert bool(re.search(pattern, known)) == is_anthropics
-        assert mapper["body_format_override"]["json_format"] == {
-            "type": "error",
-            "error": {"type": kinds[row.kind], "message": row.message},
-        }
+    groups = [mappers[at : at + len(rows)] for at in range(0, len(mappers), len(rows))]
+    expected = [
+        ("xds.route_name in ['llm-messages', 'llm-count_tokens']", "anthropic"),
+        ("xds.route_name in ['llm-chat', 'llm-responses', 'llm-embeddings']", "openai"),
+        (UNROUTED_ANTHROPIC, "anthropic"),
+        ("true", "openai"),
+    ]
+    for (whose, shape), group in zip(expected, groups, strict=True):
+        for row, mapper in zip(rows, group, strict=True):
+            when = mapper["filter"]["extension_filter"]["typed_config"]["expression"]
+            assert when == f"({whose}) && ({row.when})"
+            told = mapper["body_format_override"]["json_format"]
+            if shape == "openai":
+                error = {"type": row.kind, "param": None, "code": row.code}
+                assert told == {"error": {"message": row.message, **error}}
+            else:
+                assert told["type"] == "error"
+                assert told["error"]["message"] == row.message
+                assert told["error"]["type"] in ANTHROPIC_TYPES
 
 
-SURFACES = {
-    "/v1/chat/completions": Surface.CHAT,
-    "/v1/responses": Surface.RESPONSES,
-    "/v1/embeddings": Surface.EMBEDDINGS,
-    "/v1/messages": Surface.MESSAGES,
-    "/team-a/v1/messages": Surface.MESSAGES,
-    "/v1/messages/count_tokens": Surface.COUNT_TOKENS,
-    "/v1/messages/batches": None,
-    "/v1/models": None,
+UNROUTED_ANTHROPIC = (
+    "'anthropic-version' in request.headers || request.url_path.matches('/v1/messages(/|$)')"
+)
+ANTHROPIC_TYPES = {
+    *("invalid_request_error", "not_found_error", "request_too_large", "timeout_error"),
+    "api_error",
 }
 
 

@@ -54,6 +54,7 @@ from extproc.envoy_config.origin import (
 )
 from extproc.envoy_config.rendering import Json, as_json
 from extproc.envoy_config.upstream import METADATA_NAMESPACE, passthrough_filters
+from extproc.outcome import MODEL_FAILED
 from extproc.snapshot import GUARD_PREFIX
 
 if TYPE_CHECKING:
@@ -199,7 +200,9 @@ _GUARD_OPTIONS: Final = Any.pack(
             http_protocol_options=Http1ProtocolOptions()
         ),
         # Read from the outer cluster, and replaces the default: without it 429 ejects nobody.
-        outlier_detection=HttpProtocolOptionsOutlierDetection(error_matcher=_status("429|5..")),
+        outlier_detection=HttpProtocolOptionsOutlierDetection(
+            error_matcher=_status(f"429|{MODEL_FAILED}|5..")
+        ),
     )
 )
 

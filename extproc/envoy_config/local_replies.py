@@ -18,18 +18,23 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Struct
 
-from extproc.dialects import PATHS
 from extproc.envoy_config.clusters import UNROUTED
 from extproc.envoy_config.extension import cel_filter
+from extproc.envoy_config.route import route_name
 from extproc.vocabulary import Surface
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from extproc.snapshot import Snapshot
 
 _OURS: Final = 'response.code_details == ""'
 
-_FOR_ANTHROPIC: Final = (
-    f"request.url_path.matches('^({PATHS[Surface.MESSAGES]}|{PATHS[Surface.COUNT_TOKENS]})$')"
+_ANTHROPICS: Final = (Surface.MESSAGES, Surface.COUNT_TOKENS)
+_OPENAIS: Final = tuple([surface for surface in Surface if surface not in _ANTHROPICS])
+
+_LOOKS_ANTHROPIC: Final = (
+    "'anthropic-version' in request.headers || request.url_path.matches('/v1/messages(/|$)')"
 )
 
 _INVALID: Final = "invalid_request_error"
@@ -123,23 +128,47 @@ def local_replies(snapshot: Snapshot) -> LocalReplyConfig:
             ResponseMapper(filter=cel_filter(_OURS)),  # the first that holds ends the search
             *(
                 ResponseMapper(
-                    filter=cel_filter(f"{_FOR_ANTHROPIC} && ({row.when})"),
-                    body_format_override=_anthropic(row),
+                    filter=cel_filter(f"({whose}) && ({row.when})"), body_format_override=shape(row)
                 )
-                for row in rows
-            ),
-            *(
-                ResponseMapper(filter=cel_filter(row.when), body_format_override=_openai(row))
+                for whose, shape in _clients()
                 for row in rows
             ),
         ]
     )
 
 
+def _clients() -> tuple[tuple[str, Callable[[LocalReply], SubstitutionFormatString]], ...]:
+    """Whose reply it is, and its shape: by the route, where there is one.
+
+    The path will not do: an attempt at a provider of another dialect has put its own in the place
+    of the client's.
+    """
+    of_anthropics, of_openais = (
+        f"xds.route_name in {[route_name(surface) for surface in surfaces]}"
+        for surfaces in (_ANTHROPICS, _OPENAIS)
+    )
+    return (
+        (of_anthropics, _anthropic),
+        (of_openais, _openai),
+        (_LOOKS_ANTHROPIC, _anthropic),
+        ("true", _openai),
+    )
+
+
+_ANTHROPIC_TYPES: Final = {
+    "request_too_large": "request_too_large",
+    "unknown_url": "not_found_error",
+    "router_timeout": "timeout_error",
+    "upstream_timeout": "timeout_error",
+}
+"""Those of errors whose kind does not say it."""
+
+
 def _anthropic(reply: LocalReply) -> SubstitutionFormatString:
-    kind = {_INVALID: "invalid_request_error", _SERVER: "api_error"}[reply.kind]
-    error = {"type": kind, "message": reply.message}
-    return SubstitutionFormatString(json_format=Struct.from_dict({"type": "error", "error": error}))
+    otherwise = {_INVALID: "invalid_request_error", _SERVER: "api_error"}[reply.kind]
+    error = {"type": _ANTHROPIC_TYPES.get(reply.code, otherwise), "message": reply.message}
+    told = {"type": "error", "error": error, "request_id": None}
+    return SubstitutionFormatString(json_format=Struct.from_dict(told))
 
 
 def _openai(reply: LocalReply) -> SubstitutionFormatString:

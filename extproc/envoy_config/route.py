@@ -26,6 +26,7 @@ from extproc.envoy_config.extension import set_header
 from extproc.envoy_config.priority_group import chain_specifier
 from extproc.envoy_config.token_usage import token_usage_of
 from extproc.envoy_config.upstream import METADATA_NAMESPACE
+from extproc.outcome import MODEL_FAILED
 from extproc.snapshot import PLAN_NAMESPACE
 
 if TYPE_CHECKING:
@@ -98,9 +99,14 @@ def is_llm(route: Json) -> bool:
     return name.startswith(_LLM)
 
 
+def route_name(surface: Surface | None) -> str:
+    """That of an API's route, or of the list of models."""
+    return f"{_LLM}{surface or 'models'}"
+
+
 def _llm(snapshot: Snapshot, surface: Surface | None, path: str) -> Route:
     return Route(
-        name=f"{_LLM}{surface or 'models'}",
+        name=route_name(surface),
         match=RouteMatch(safe_regex=RegexMatcher(regex=path)),
         typed_per_filter_config=token_usage_of(surface) if surface else {},
         route=RouteAction(
@@ -114,13 +120,13 @@ def _llm(snapshot: Snapshot, surface: Surface | None, path: str) -> Route:
 
 
 def _retry_policy(snapshot: Snapshot) -> RetryPolicy:
-    """The client's own mistakes (any 4xx but 429) are final: another provider would say the same.
+    """The client's own mistakes are final: another provider would say the same.
 
     The number of retries is an upper bound; the decision sets the exact one for its chain.
     """
     return RetryPolicy(
         retry_on="5xx,reset,connect-failure,refused-stream,retriable-status-codes",
-        retriable_status_codes=[429],
+        retriable_status_codes=[429, MODEL_FAILED],
         num_retries=snapshot.max_attempts - 1,
         # Ends with the first byte of the answer, so it is the limit on the time to that byte.
         per_try_timeout=timedelta(seconds=snapshot.first_byte_timeout_s),

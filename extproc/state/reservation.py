@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from extproc.outcome import Attempt
+from extproc.outcome import Attempt, is_providers_failure
 from extproc.state.limits import NOTHING, Amount
 from extproc.vocabulary import TargetId
 
@@ -76,5 +76,5 @@ def is_last(attempt: Attempt, chain_length: int) -> bool:
     if attempt.status is None:
         is_tried_again = attempt.failure is not None
     else:
-        is_tried_again = attempt.status == 429 or attempt.status >= 500
+        is_tried_again = attempt.status == 429 or is_providers_failure(attempt.status)
     return not is_tried_again or attempt.number >= chain_length

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field, Told
-from extproc.outcome import Attempt, Ended, Ending, Failure, Usage
+from extproc.outcome import Attempt, Ended, Ending, Failure, Usage, is_providers_failure
 from extproc.vocabulary import ReportedModel, TargetId
 
 SERVICE: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
@@ -106,7 +106,7 @@ def _failure(status: int | None, flags: frozenset[str]) -> Failure | None:
         return Failure.CONNECT
     if flags & _BROKEN_OFF:
         return Failure.RESET
-    return Failure.STATUS if status is not None and status >= 500 else None
+    return Failure.STATUS if status is not None and is_providers_failure(status) else None
 
 
 def _ended(fields: Fields) -> Ended:

@@ -135,6 +135,21 @@ def test_a_providers_error_is_told_in_the_clients_dialect_with_its_status(
 
 @every_client
 @every_model
+def test_an_answer_that_envoy_makes_itself_is_in_the_clients_dialect(
+    plane: DataPlane, client: httpx.Client, surface: str, model: str
+) -> None:
+    plane.fault(MODELS[model][0], reset="before_headers")
+    answer = asked(client, surface, model=model)
+    assert answer.status_code == 503
+    if surface == "messages":
+        assert answer.json().keys() == {"type", "error", "request_id"}
+        assert answer.json()["error"].keys() == {"type", "message"}
+    else:
+        assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+
+
+@every_client
+@every_model
 def test_a_stream_that_errs_midway_ends_with_an_error_event_and_is_truncated(
     plane: DataPlane, client: httpx.Client, sdk: Client, surface: str, model: str
 ) -> None:
