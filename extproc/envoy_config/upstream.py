@@ -87,6 +87,13 @@ SCRUBBED_RESPONSE_HEADERS: Final = (
     "set-cookie",
     "alt-svc",
     "strict-transport-security",
+    # A client that followed it would send its prompt past the router.
+    "location",
+    # Whose account it is, and by which proxies it came.
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "via",
 )
 SCRUBBED_RESPONSE_PREFIXES: Final = ("x-envoy-", "x-router-")
 

@@ -222,7 +222,8 @@ def _take_answer(reply: TakeAnswer) -> bytes:
                 HeaderValueOption(header=HeaderValue(key=name, raw_value=value.encode("latin-1")))
                 for name, value in (("content-type", reply.content_type), *reply.headers)
             ],
-            remove_headers=["content-length"],
+            # What is compressed, though no provider is to, can't be read: the client gets an error.
+            remove_headers=["content-length", "content-encoding"],
         )
     )
     return ProcessingResponse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -120,7 +121,8 @@ def test_what_an_answer_says_for_the_router_or_its_own_origin_is_not_passed_on(
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n"
         b"x-router-model: a-lie\r\nx-router-attempts: 9\r\nx-router-anything: a-lie\r\n"
         b"x-envoy-upstream-service-time: 9\r\nx-envoy-anything: a-lie\r\nset-cookie: a=a-lie\r\n"
-        b"alt-svc: a-lie\r\nx-ratelimit-remaining-requests: 7\r\nx-own: kept\r\n\r\n{}"
+        b"alt-svc: a-lie\r\nopenai-organization: a-lie\r\nvia: 1.1 a-lie\r\n"
+        b"x-ratelimit-remaining-requests: 7\r\nx-own: kept\r\n\r\n{}"
     )
     answer = client.post(CHAT, json=HELLO)
     assert (answer.status_code, answer.content) == (200, b"{}")
@@ -150,11 +152,24 @@ def test_what_an_answer_says_for_envoy_does_not_prevent_the_fallback(
     assert answer.headers["x-router-attempts"] == "2"
 
 
-def test_a_redirect_is_the_clients_to_follow(
+def test_a_redirect_leads_no_client_past_the_router(
     plane: DataPlane, client: httpx.Client, rude: Rude
 ) -> None:
     rude.reset = False
     rude.script = b"HTTP/1.1 307 Elsewhere\r\nlocation: /there\r\ncontent-length: 0\r\n\r\n"
     answer = client.post(CHAT, json=HELLO)
     assert answer.status_code == 307
+    assert "location" not in answer.headers
     assert not plane.seen()
+
+
+def test_a_translated_answer_that_is_compressed_though_none_may_be_is_an_error(
+    client: httpx.Client, rude: Rude
+) -> None:
+    rude.reset = False
+    body = gzip.compress(b"{}")
+    head = b"content-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: %d"
+    rude.script = b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (head % len(body), body)
+    answer = client.post("/v1/messages", json=HELLO | {"max_tokens": 9})
+    assert answer.status_code == 502
+    assert answer.json()["error"]["message"]
