@@ -127,7 +127,7 @@ class _Traces:
 
     def give_up(self) -> None:
         """End the export that is under way, and with it `shut_down`."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Metrics:
