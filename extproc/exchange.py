@@ -196,7 +196,7 @@ class Exchange:
             return PassOn()
         return self._receive(self, event, now, draw)
 
-    def _on_headers(self, event: Event, _now: float, _draw: int) -> Reply:
+    def _on_headers(self, event: Event, now: float, draw: int) -> Reply:
         assert isinstance(event, RequestHeaders), event
         self._receive = Exchange._on_nothing
         self._headers = event.headers
@@ -206,13 +206,12 @@ class Exchange:
         if surface is None:
             return self._not_for_a_model(method)
         self._surface = surface
-        dialect = CLIENTS[surface]
         if method != "POST":
-            return answered(_wrong_method(method, "POST"), dialect.answers)
+            return self._unread(_wrong_method(method, "POST"), now, draw)
         if event.headers.get("content-encoding", "identity").lower() != "identity":
-            return answered(_encoded(), dialect.answers)
+            return self._unread(_encoded(), now, draw)
         if event.end_of_stream:
-            return answered(dialect.empty_body, dialect.answers)
+            return self._unread(CLIENTS[surface].empty_body, now, draw)
         self._receive = Exchange._on_body
         return Proceed(awaits_answer=surface in self._snapshot.translated)
 
@@ -287,6 +286,10 @@ class Exchange:
 
     def _on_nothing(self, event: Event, _now: float, _draw: int) -> Reply:
         raise AssertionError(f"{type(event).__name__} after the exchange has finished")
+
+    def _unread(self, refusal: Refusal, now: float, draw: int) -> Answer:
+        """A request to a model that its head alone rules out: it has a record as any other."""
+        return self._refused(refused_unread(self._snapshot, refusal, now=now, draw=draw))
 
     def _refused(self, decision: Decision) -> Answer:
         assert decision.refusal

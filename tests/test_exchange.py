@@ -203,6 +203,36 @@ def test_a_request_that_ends_with_its_headers_has_no_body_to_route() -> None:
     assert Playbook(seed()) >> headers(end_of_stream=True) << expected
 
 
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (headers(CHAT, "GET"), 405),
+        (headers("/v1/messages", "PUT"), 405),
+        (headers(content_encoding="gzip"), 415),
+        (headers("/v1/embeddings", end_of_stream=True), 400),
+    ],
+)
+def test_what_the_head_alone_rules_out_is_decided_and_named_too(
+    event: RequestHeaders, status: int
+) -> None:
+    answer = Exchange(seed(), lambda _: EMPTY_VIEW).receive(event, now=NOW, draw=DRAW)
+    assert isinstance(answer, Answer)
+    assert answer.decision
+    assert answer.decision.refusal
+    assert answer.decision.refusal.status == answer.status == status
+    assert answer.headers["x-router-decision"] == answer.decision.id == decision_id(NOW, DRAW)
+
+
+@pytest.mark.parametrize(
+    "event", [headers("/v1/completions"), headers("/v1/models", "POST"), headers("/", "GET")]
+)
+def test_what_is_not_for_a_model_is_no_decision(event: RequestHeaders) -> None:
+    answer = Exchange(seed(), lambda _: EMPTY_VIEW).receive(event, now=NOW, draw=DRAW)
+    assert isinstance(answer, Answer)
+    assert answer.decision is None
+    assert "x-router-decision" not in answer.headers
+
+
 def test_a_body_may_be_as_large_as_the_config_says_and_no_larger() -> None:
     small = world("bodyBytesMax: 1KiB")
     frame = len(body_of(user=""))

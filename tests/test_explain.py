@@ -141,6 +141,7 @@ def test_a_wrong_wrapping_is_an_error_that_says_what_is_wrong(wrong: dict[str, A
         (b'{"a":' * 10_000, 400),
         (b'{"body":{},"path":"\\ud800"}', 400),
         (wrapped(body=None), 400),
+        (wrapped(headers={"Content-Encoding": "gzip"}), 415),
         (wrapped(body=[]), 400),
         (wrapped(body={}), 400),
         (wrapped(path="/v1/completions"), 404),

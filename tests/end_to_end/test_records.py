@@ -69,6 +69,23 @@ def test_the_cost_is_that_of_the_tokens_that_the_provider_reports(
     assert "estimated" not in outcome
 
 
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {}, 405),
+        ("POST", {"content-encoding": "gzip"}, 415),
+        ("POST", {}, 400),
+    ],
+)
+def test_what_is_refused_by_its_head_alone_has_a_record_too(
+    plane: DataPlane, client: httpx.Client, method: str, headers: dict[str, str], status: int
+) -> None:
+    content = json.dumps(ASK) if headers else None
+    record = record_of(plane, client.request(method, CHAT, headers=headers, content=content))
+    assert record["refusal"]["status"] == record["outcome"]["status"] == status
+    assert (record["chain"], record["outcome"]["target"]) == ([], None)
+
+
 def test_a_stream_that_reports_no_usage_costs_what_was_expected_and_says_so(
     plane: DataPlane, client: httpx.Client
 ) -> None:
