@@ -127,8 +127,8 @@ def _replaced(
 
 def _besides(first: tuple[Target, ...], route: Route) -> tuple[Target, ...]:
     """The route's fallback without what is tried before it."""
-    if first is route.candidates or not route.fallback:
-        return route.fallback  # no target of a route stands twice
+    if not route.fallback:
+        return ()
     named = {target.id for target in first}
     return tuple(target for target in route.fallback if target.id not in named)
 

@@ -86,7 +86,8 @@ class Requirements:
 class Route:
     """`candidates` come first, ranked by the objective; then `fallback`, in the order written.
 
-    No target stands twice.
+    A target that stands in both is tried among the first; where the client has named a model, only
+    that one comes first, and all of `fallback` after it.
     """
 
     name: str

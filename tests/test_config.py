@@ -551,11 +551,13 @@ def test_one_name_stands_for_a_list_of_one() -> None:
     assert snapshot_of(one).routes == snapshot_of(many).routes
 
 
-def test_no_target_stands_twice_in_a_route() -> None:
+def test_no_target_stands_twice_among_the_first_or_in_the_fallback() -> None:
     text = "routes: [{match: {default: true}, candidates: [gpt-4o, claude-haiku-3, gpt-4o], "
-    (route,) = snapshot_of(text + "fallback: [claude-3-haiku, gpt-4o-mini, gpt-4o]}]").routes
+    again = "fallback: [claude-3-haiku, gpt-4o-mini, gpt-4o, claude-haiku-3]}]"
+    (route,) = snapshot_of(text + again).routes
     assert [one.id for one in route.candidates] == ["openai/gpt-4o", "anthropic/claude-haiku-3"]
-    assert [one.id for one in route.fallback] == ["openai/gpt-4o-mini"]
+    haiku, *openais = (one.id for one in route.fallback)
+    assert (haiku, openais) == (route.candidates[1].id, ["openai/gpt-4o-mini", "openai/gpt-4o"])
 
 
 def test_two_names_of_one_catalog_model_are_one_model() -> None:

@@ -16,7 +16,16 @@ from extproc.policy.overrides import honoured
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW, TargetView, View
-from extproc.vocabulary import Choice, Decision, Estimate, Reason, Refusal, Surface, TaskSource
+from extproc.vocabulary import (
+    Choice,
+    Decision,
+    Estimate,
+    Reason,
+    Refusal,
+    Surface,
+    TargetId,
+    TaskSource,
+)
 
 NOW = 1_767_225_600.123
 
@@ -466,6 +475,18 @@ def test_features_of_the_vocabulary_are_all_asked_for_above() -> None:
         reasoning_effort="high",
     )
     assert every.payload.features == {*Feature} - {Feature.EMBEDDINGS}
+
+
+def test_a_named_model_is_followed_by_all_of_the_fallback_what_is_a_candidate_included() -> None:
+    config = snapshot_of(
+        "routes: [{match: {default: true}, candidates: [gpt-4o, gpt-4o-mini], objective: cost, "
+        "fallback: [gpt-4o, claude-sonnet-4]}]"
+    )
+    cheap, dear, other = "openai/gpt-4o-mini", "openai/gpt-4o", "anthropic/claude-sonnet-4"
+    assert chain_of(decided(config)) == [cheap, dear, other]
+    assert chain_of(decided(config, model="gpt-4o-mini")) == [cheap, dear, other]
+    assert chain_of(decided(config, model="gpt-4o")) == [dear, other]
+    assert (TargetId(cheap), TargetId(dear), TargetId(other)) in config.guards
 
 
 # A count of tokens, which is no answer

@@ -31,12 +31,11 @@ def route_of(run: Compilation, index: int) -> Route:
     if len(set(names)) < len(names):
         twice = (*location, "match", "headers")
         run.problem(twice, "names one header twice", "case makes no difference; keep one")
-    first = {target.id for target in candidates}
     route = Route(
         name=name,
         match=_match(section.match),
         candidates=candidates,
-        fallback=tuple(target for target in fallback if target.id not in first),
+        fallback=fallback,
         objective=Objective(section.objective),
         require=_requirements(section),
     )
@@ -122,7 +121,8 @@ def _check_servable(run: Compilation, index: int, route: Route) -> None:
     key = "model" if run.file.routes[index].model else "candidates"
     ruled_out = {target.id: _ruled_out(run, route, target) for target in route.candidates}
     none_left = all(ruled_out.values())
-    for at, targets in ((key, route.candidates), ("fallback", route.fallback)):
+    after = tuple(target for target in route.fallback if target.id not in ruled_out)
+    for at, targets in ((key, route.candidates), ("fallback", after)):
         for target in targets:
             why = _unable(run, route, target)
             if why is None and (none_left or at == "fallback"):
@@ -130,7 +130,7 @@ def _check_servable(run: Compilation, index: int, route: Route) -> None:
             if why:
                 what = f"{target.id} can never serve what this route matches: {why}"
                 run.problem(("routes", index, at), what, "name another, or match less")
-    for target in (*route.candidates, *route.fallback):
+    for target in (*route.candidates, *after):
         why = _ruled_out(run, route, target) or _unplaced(run, route, target)
         if why:
             run.facts.append(Fact(route.name, f"{target.id} is never chosen", why))
