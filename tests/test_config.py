@@ -947,3 +947,14 @@ models: {gpt-4.1-eu: {targets: [{provider: openai-eu, upstreamModel: gpt-4o}]}}
 """
     (target,) = snapshot_of(text + CATCH_ALL).models["gpt-4.1-eu"]
     assert target.model.context_window == 128_000
+
+
+def test_a_catalog_models_window_goes_with_it_to_another_provider() -> None:
+    moved = (
+        "providers: {gw: {baseUrl: https://gw.corp.test/v1, apiKey: k}}\n"
+        "models: {gpt-4o: {targets: [{provider: gw UPSTREAM}]}}" + CATCH_ALL
+    )
+    for upstream in ("", ", upstreamModel: corp-large"):
+        (target,) = snapshot_of(moved.replace("UPSTREAM", upstream)).models["gpt-4o"]
+        assert (target.id, target.model.context_window) == ("gw/gpt-4o", 128_000)
+        assert not target.prices, "another provider's price is another"

@@ -94,12 +94,10 @@ def _model(
     if window is None and entry and entry.context_window:
         window, source = entry.context_window, noted
     if window is None:
-        # A window goes with the model: where the preset lists none, one of that name will do.
-        named = [(place.provider, place.upstream_model or name) for place in places]
-        windows = [_listed(run, *place) or listed(*place) for place in named]
-        # The smallest of the places that say: a request must fit wherever it goes.
-        window = min((w.context_window for w in windows if w and w.context_window), default=None)
-        source = SOURCE
+        window, source = _listed_window(run, name, places), SOURCE
+    if window is None and entry and entry.targets:
+        # A window goes with the model: that of the catalog's places holds where it was moved to.
+        window = _listed_window(run, name, entry.targets)
     run.facts.append(Fact(name, f"contextWindow {window or 'unknown'}", source))
     output_max, source = section.max_output_tokens, _FILE
     if output_max is None and entry and entry.max_output_tokens:
@@ -126,6 +124,16 @@ def _model(
         quality=MappingProxyType({**(entry.quality if entry else {}), **section.quality}),
         output_tokens_max=output_max,
     )
+
+
+def _listed_window(
+    run: Compilation, name: ModelName, places: tuple[TargetSection, ...]
+) -> int | None:
+    """The smallest of the places that say: a request must fit wherever it goes."""
+    # Where the preset lists none, one of that name will do.
+    named = [(place.provider, place.upstream_model or name) for place in places]
+    windows = [_listed(run, *place) or listed(*place) for place in named]
+    return min((w.context_window for w in windows if w and w.context_window), default=None)
 
 
 def _prices(
