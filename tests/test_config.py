@@ -958,3 +958,33 @@ def test_a_catalog_models_window_goes_with_it_to_another_provider() -> None:
         (target,) = snapshot_of(moved.replace("UPSTREAM", upstream)).models["gpt-4o"]
         assert (target.id, target.model.context_window) == ("gw/gpt-4o", 128_000)
         assert not target.prices, "another provider's price is another"
+
+
+SHADOWED = """
+aliases: {gpt-4o: claude-haiku-3, house: gpt-4o, old: house, claude-3-opus: gpt-4o-mini}
+apps: {allow: {a: [gpt-4o]}}
+routes: [{match: {app: a}, model: gpt-4o}, {match: {default: true}, model: claude-sonnet-4}]
+"""
+
+
+def test_a_models_own_name_means_that_model_whatever_clients_get_by_it() -> None:
+    found = snapshot_of(SHADOWED)
+    assert [one.id for one in found.routes[0].candidates] == ["openai/gpt-4o"]
+    assert found.apps.allowed["a"] == {"gpt-4o"}
+    got = {name: found.models[name][0].model.name for name in ("gpt-4o", "house", "old")}
+    assert got == {"gpt-4o": "claude-haiku-3", "house": "gpt-4o", "old": "gpt-4o"}
+    assert found.models["claude-3-opus"][0].model.name == "gpt-4o-mini"
+    told = "gpt-4o: claude-haiku-3 to clients, and the model itself in the rest of this file"
+    assert told in {f"{fact.about}: {fact.what}" for fact in compiled(SHADOWED).facts}
+
+
+def test_what_is_an_alias_only_means_the_same_in_a_route() -> None:
+    text = "aliases: {house: best, best: gpt-4o}\nroutes: [{match: {default: true}, model: house}]"
+    assert [one.id for one in snapshot_of(text).routes[0].candidates] == ["openai/gpt-4o"]
+
+
+def test_aliases_that_lead_round_in_a_circle_are_told() -> None:
+    assert problems_of("aliases: {a: b, b: a}" + CATCH_ALL) == [
+        "aliases.a: leads back to itself; name a model",
+        "aliases.b: leads back to itself; name a model",
+    ]

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from extproc.config.catalog import aliases
 from extproc.config.classifier import default_classifier
 from extproc.config.file import ConfigFile
 from extproc.config.guards import guard_windows, orders_of
-from extproc.config.models import requestable, targets_of, targets_of_all, unaliased
+from extproc.config.models import meant, requestable, targets_of, targets_of_all
 from extproc.config.problems import ConfigError
 from extproc.config.providers import origin_of, provider_of
 from extproc.config.reports import decision_log_of, telemetry_of
@@ -169,9 +170,12 @@ def _check_names(run: Compilation, routes: tuple[Route, ...]) -> None:
             run.problem(where, "is a model's own name", "choose another alias")
         elif not MODEL_NAME.fullmatch(alias):
             run.problem(where, "not a model name", MODEL_NAME_REMEDY)
-        elif unaliased(run.file, alias) is None:
+        elif meant(run.file, name) is None:
             run.problem(where, "leads back to itself", "name a model")
         else:
+            if aliases().get(alias, alias) in run.resolving:
+                what = f"{name} to clients, and the model itself in the rest of this file"
+                run.facts.append(Fact(alias, what, "an alias"))
             targets_of(run, name, where)
 
 

@@ -410,7 +410,9 @@ class ConfigFile(Section):
         description="Tried in order; the first that matches decides."
     )
     aliases: dict[Text, Text] = Field(
-        default_factory=dict, description="Other names that clients may ask for: alias → model."
+        default_factory=dict,
+        description="What clients get by other names: alias → model; a model's own name "
+        "means that model everywhere else in this file.",
     )
     health_check: HealthCheckSection = Field(
         default_factory=HealthCheckSection, description="When a failing provider is left out."

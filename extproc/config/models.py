@@ -27,7 +27,7 @@ def targets_of(run: Compilation, written: str, location: Location) -> tuple[Targ
 
     Two names of one catalog model are one model, under the name that came first.
     """
-    name = unaliased(run.file, written) or written
+    name = meant(run.file, written) or written
     own = aliases().get(name, name) if name not in run.file.models else name
     first = run.resolving.setdefault(own, ModelName(name))
     if first in run.models:
@@ -179,10 +179,13 @@ def _written_price(section: PriceSection) -> Price:
     )
 
 
-def unaliased(file: ConfigFile, name: str) -> str | None:
-    """What `name` stands for in the end; None for aliases that go round in a circle."""
+def meant(file: ConfigFile, name: str) -> str | None:
+    """The model that the file means by `name`; None for aliases that go round in a circle.
+
+    A model's own name means that model, whatever clients get who ask for it.
+    """
     for _ in range(len(file.aliases) + 1):
-        if name not in file.aliases:
+        if name not in file.aliases or name in file.models or _catalog_entry(name):
             return name
         name = file.aliases[name]
     return None
@@ -205,6 +208,8 @@ def requestable(run: Compilation) -> dict[str, tuple[Target, ...]]:
         entry = catalog().get(own) if first not in run.file.models else None
         for name in (first, own, *(entry.aliases if entry else ())):
             names.setdefault(name, run.models.get(first, ()))
-    for alias in run.file.aliases:
-        names[alias] = names.get(unaliased(run.file, alias) or alias, ())
-    return names
+    aliased = {
+        alias: names.get(meant(run.file, name) or name, ())
+        for alias, name in run.file.aliases.items()
+    }
+    return names | aliased
