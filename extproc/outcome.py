@@ -16,6 +16,10 @@ MODEL_FAILED: Final = 424
 """Bedrock's status for a model that failed: no mistake of the client's, unlike any other 4xx."""
 
 
+TOKENS_MAX: Final = 1_000_000_000
+"""More than any model takes or says at once: a larger count is a provider's mistake."""
+
+
 def is_providers_failure(status: int) -> bool:
     return status >= 500 or status == MODEL_FAILED
 
@@ -63,6 +67,34 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+
+
+def reported_usage(
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    cache_read_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    reasoning_tokens: int = 0,
+) -> Usage | None:
+    """What a provider counted, no part larger than its whole; None for what can be no count.
+
+    No answer takes 0 tokens in: Envoy tells zeros of an answer that it could not read.
+    """
+    if not (0 < input_tokens <= TOKENS_MAX and 0 <= output_tokens <= TOKENS_MAX):
+        return None
+    cache_read = _part_of(input_tokens, cache_read_tokens)
+    return Usage(
+        input_tokens,
+        output_tokens,
+        cache_read,
+        _part_of(input_tokens - cache_read, cache_write_tokens),
+        _part_of(output_tokens, reasoning_tokens),
+    )
+
+
+def _part_of(whole: int, part: int) -> int:
+    return max(0, min(part, whole))
 
 
 class Ending(StrEnum):

@@ -115,6 +115,44 @@ def test_half_a_usage_is_none(missing: str) -> None:
     assert ended(**{missing: "-"}).usage is None
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"input_tokens": "0", "output_tokens": "0"},  # what Envoy says if it could not read them
+        {"input_tokens": "0"},
+        {"input_tokens": "-5"},
+        {"output_tokens": "-5"},
+        {"input_tokens": "1000000000000000000"},
+        {"output_tokens": "1000000000000000000"},
+    ],
+)
+def test_counts_that_can_be_none_are_no_usage(counts: dict[str, str]) -> None:
+    assert ended(**counts).usage is None
+    assert ended(told=told(**{name: int(count) for name, count in counts.items()})).usage is None
+
+
+def test_an_answer_of_no_tokens_has_a_usage() -> None:
+    assert ended(output_tokens="0", reasoning_tokens="-").usage == Usage(800, 0, 500)
+
+
+@pytest.mark.parametrize(
+    ("parts", "usage"),
+    [
+        ({"cache_read_tokens": 900}, Usage(9, 5, 9)),
+        ({"cache_read_tokens": 8, "cache_write_tokens": 8}, Usage(9, 5, 8, 1)),
+        ({"reasoning_tokens": 6}, Usage(9, 5, 0, 0, 5)),
+        ({"cache_read_tokens": -1, "cache_write_tokens": -1, "reasoning_tokens": -1}, Usage(9, 5)),
+    ],
+)
+def test_no_part_is_larger_than_its_whole(parts: dict[str, int], usage: Usage) -> None:
+    """More would make a cost that is negative."""
+    assert ended(told=told(**parts)).usage == usage
+    whole = {"input_tokens": "9", "output_tokens": "5"}
+    unsaid = {"cache_read_tokens": "-", "cache_write_tokens": "-", "reasoning_tokens": "-"}
+    said = {name: str(tokens) for name, tokens in parts.items()}
+    assert ended(**whole | unsaid | said).usage == usage
+
+
 def told(**fields: object) -> str:
     return json.dumps({"model": "claude-x", "input_tokens": 9, "output_tokens": 5} | fields)
 

@@ -13,7 +13,15 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from extproc.access_log import ATTEMPTS, LIMIT_HEADERS, LOG_NAME, REQUESTS, Field, Told
-from extproc.outcome import Attempt, Ended, Ending, Failure, Usage, is_providers_failure
+from extproc.outcome import (
+    Attempt,
+    Ended,
+    Ending,
+    Failure,
+    Usage,
+    is_providers_failure,
+    reported_usage,
+)
 from extproc.vocabulary import ReportedModel, TargetId
 
 SERVICE: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
@@ -141,9 +149,9 @@ def _usage(fields: Fields) -> Usage | None:
     """None unless both counts are there: half of a usage is no ground for a cost."""
     if Field.INPUT_TOKENS not in fields or Field.OUTPUT_TOKENS not in fields:
         return None
-    return Usage(
-        input_tokens=int(fields[Field.INPUT_TOKENS]),
-        output_tokens=int(fields[Field.OUTPUT_TOKENS]),
+    return reported_usage(
+        int(fields[Field.INPUT_TOKENS]),
+        int(fields[Field.OUTPUT_TOKENS]),
         cache_read_tokens=int(fields.get(Field.CACHE_READ_TOKENS, "0")),
         cache_write_tokens=int(fields.get(Field.CACHE_WRITE_TOKENS, "0")),
         reasoning_tokens=int(fields.get(Field.REASONING_TOKENS, "0")),
@@ -159,9 +167,9 @@ def _told(fields: Fields) -> Told | None:
 def _usage_told(told: Told) -> Usage | None:
     if told.input_tokens is None or told.output_tokens is None:
         return None
-    return Usage(
-        input_tokens=told.input_tokens,
-        output_tokens=told.output_tokens,
+    return reported_usage(
+        told.input_tokens,
+        told.output_tokens,
         cache_read_tokens=told.cache_read_tokens or 0,
         cache_write_tokens=told.cache_write_tokens or 0,
         reasoning_tokens=told.reasoning_tokens or 0,
