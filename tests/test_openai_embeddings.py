@@ -54,6 +54,16 @@ def test_the_rest_is_the_payload_without_its_model() -> None:
     assert payload.rest == b' "input": [1, 2] , "dimensions": 3}'
 
 
+def test_the_payloads_own_metadata_may_say_the_task() -> None:
+    body = b'{"input":"a","metadata":{"task_type":"search","n":1}}'
+    payload = openai_embeddings.read(body)
+    assert isinstance(payload, Payload)
+    assert payload.metadata == {"task_type": "search"}
+    refusal = openai_embeddings.read(b'{"input":"a","metadata":[]}')
+    assert isinstance(refusal, Refusal)
+    assert refusal.param == "metadata"
+
+
 WRONG: list[Any] = [
     *(None, "", [], [""], ["a", ""], [[]], [[1], []], ["a", 1], ["a", [1]], [1, [1]]),
     *(5, True, {}, {CANARY: CANARY}, [{CANARY: CANARY}], [1.5], [None], [["a"]], [[[1]]]),

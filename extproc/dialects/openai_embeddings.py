@@ -17,6 +17,7 @@ from extproc.dialects.payload import Payload
 from extproc.dialects.reading import (
     field,
     malformed,
+    metadata_texts,
     read_payload,
     reject,
     requested_model,
@@ -62,7 +63,7 @@ def _payload(body: bytes, fields: Mapping[str, Member]) -> Payload:
         parts={},
         output_tokens_max=None,
         reasoning_effort=None,
-        metadata={},
+        metadata=metadata_texts(fields),
         last_turn="\n".join(texts),
         rest=without(body, fields.get("model")),
         demands=frozenset({Demand.EMBEDDINGS}),
