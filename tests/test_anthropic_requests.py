@@ -541,38 +541,46 @@ def test_tools_are_strict_where_a_model_knows_that(
     assert body["tools"][0].get("strict") is expected
 
 
-OPEN = {"type": "object", "properties": {"a": {"items": {"properties": {"b": {}}}}}}
-CLOSED = {
+LIMITED = {"properties": {"n": {"type": "integer", "minimum": 1}}, "required": ["n"]}
+HELD = {
     "type": "object",
-    "properties": {
-        "a": {"items": {"properties": {"b": {}}, "additionalProperties": False}},
-    },
+    "properties": {"n": {"type": "integer", "description": "{minimum: 1}"}},
+    "required": ["n"],
     "additionalProperties": False,
 }
+MAP = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 @pytest.mark.parametrize(
-    ("schema", "expected"),
+    ("parameters", "strict", "schema", "held"),
     [
-        (SCHEMA, json.loads(SCHEMA)),
-        (json.dumps(OPEN), CLOSED),
-        (
-            json.dumps({"anyOf": [OPEN], "$defs": {"properties": OPEN}}),
-            {"anyOf": [CLOSED], "$defs": {"properties": CLOSED}},
-        ),
-        ('{"type":"object"}', {"type": "object"}),
-        (
-            '{"properties":{"a":{}},"additionalProperties":{}}',
-            {"properties": {"a": {}}, "additionalProperties": {}},
-        ),
-        ('{"enum":[{"properties":{"a":1}}]}', {"enum": [{"properties": {"a": 1}}]}),
+        (LIMITED, True, HELD, True),
+        (LIMITED, False, {"type": "object", **LIMITED}, None),
+        (None, True, {"type": "object", "properties": {}, "additionalProperties": False}, True),
+        (MAP, True, MAP, None),
     ],
 )
-def test_the_schema_of_an_answer_is_closed_where_it_names_its_fields(
-    schema: str, expected: object
+def test_a_strict_tool_has_a_schema_that_a_model_can_be_held_to(
+    parameters: object, strict: object, schema: object, held: object
 ) -> None:
-    body = written(asking(output_format=OutputFormat(schema)))
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": expected}}
+    text = json.dumps(parameters) if parameters else None
+    body = written(asking(tools=(Tool("t", parameters=text, strict=bool(strict)),)))
+    assert body["tools"] == [
+        {"name": "t", "input_schema": schema} | ({"strict": True} if held else {})
+    ]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, "claude-3-5-haiku-20241022"])
+def test_an_answer_that_a_model_cannot_be_held_to_is_asked_for_in_words(model: str) -> None:
+    body = written(asking(output_format=OutputFormat(json.dumps(MAP))), model)
+    assert "output_config" not in body
+    assert json.dumps(MAP) in body["system"][0]["text"]
+
+
+def test_an_answer_is_held_to_its_schema() -> None:
+    body = written(asking(output_format=OutputFormat(json.dumps({"type": "object", **LIMITED}))))
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": HELD}}
+    assert "system" not in body
 
 
 @pytest.mark.parametrize(
@@ -592,12 +600,6 @@ def test_json_without_a_field_for_it_is_asked_for_in_words(
     assert body["system"][0] == {"type": "text", "text": "s"}
     assert "JSON" in body["system"][1]["text"]
     assert (SCHEMA in body["system"][1]["text"]) is schema_told
-
-
-def test_a_schema_that_cannot_be_closed_is_written_as_it_is() -> None:
-    schema = '{"properties":{"a":{"maximum":1e999}}}'
-    wording = anthropic.write_request(asking(output_format=OutputFormat(schema)), target_of())
-    assert schema.encode() in wording.rest
 
 
 def budget(tokens: int) -> dict[str, object]:
@@ -769,9 +771,7 @@ assistant_turns = st.lists(texts | calls | thoughts, min_size=1, max_size=3).map
 histories = st.tuples(user_turns, st.lists(st.tuples(assistant_turns, user_turns), max_size=2)).map(
     lambda pair: (pair[0], *(turn for both in pair[1] for turn in both))
 )
-tools = st.builds(
-    Tool, words, st.none() | words, st.just('{"type":"object"}'), st.none() | st.just(value=True)
-)
+tools = st.builds(Tool, words, st.none() | words, st.just(SCHEMA), st.none() | st.just(value=True))
 conversations = st.builds(
     Conversation,
     st.lists(st.builds(Text, words, marks), max_size=3).map(tuple),

@@ -406,27 +406,42 @@ def test_a_history_with_calls_has_tools_even_where_the_client_gives_none() -> No
     }
 
 
-def test_a_schema_for_the_answer_is_passed_on_as_text() -> None:
-    schema = '{"type": "object"}'
-    wanted = OutputFormat(schema, "verdict", "What you think.", strict=True)
-    assert asked(output_format=wanted)["outputConfig"] == {
-        "textFormat": {
-            "type": "json_schema",
-            "structure": {
-                "jsonSchema": {
-                    "schema": schema,
-                    "name": "verdict",
-                    "description": "What you think.",
-                }
-            },
-        }
+SCHEMA = '{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}'
+MAP = '{"type":"object","additionalProperties":{"type":"string"}}'
+
+
+@pytest.mark.parametrize("model", [LLAMA, CLAUDE_4_5, CLAUDE_4_6, CLAUDE_4_7])
+def test_an_answer_is_held_to_its_schema_as_far_as_that_can_be(model: str) -> None:
+    wanted = OutputFormat(SCHEMA, "verdict", "What you think.", strict=True)
+    form = asked(model, output_format=wanted)["outputConfig"]["textFormat"]
+    assert form["type"] == "json_schema"
+    described = form["structure"]["jsonSchema"]
+    assert json.loads(described.pop("schema")) == {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "description": "{minimum: 1}"}},
+        "additionalProperties": False,
     }
+    assert described == {"name": "verdict", "description": "What you think."}
 
 
-def test_json_without_a_schema_is_asked_for_in_words() -> None:
-    request = asked(output_format=OutputFormat(), system=(Text("Be brief."),))
+@pytest.mark.parametrize(
+    ("model", "wanted", "named"),
+    [
+        (LLAMA, OutputFormat(), "one JSON object"),
+        (CLAUDE_4_5, OutputFormat(MAP), MAP),
+        (CLAUDE_3, OutputFormat(SCHEMA), SCHEMA),
+        (CLAUDE_4_1, OutputFormat(SCHEMA), SCHEMA),
+        (NOVA, OutputFormat(SCHEMA), SCHEMA),
+    ],
+)
+def test_an_answer_that_cannot_be_held_to_a_schema_is_asked_for_in_words(
+    model: str, wanted: OutputFormat, named: str
+) -> None:
+    request = asked(model, output_format=wanted, system=(Text("Be brief."),))
     assert "outputConfig" not in request
-    assert request["system"][-1] == {"text": "Answer with one JSON object and nothing else."}
+    said, instruction = request["system"]
+    assert said == {"text": "Be brief."}
+    assert named in instruction["text"]
 
 
 @pytest.mark.parametrize(

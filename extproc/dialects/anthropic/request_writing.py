@@ -19,7 +19,7 @@ from extproc.dialects.anthropic.reasoning import (
     budget_of,
     effort_of,
 )
-from extproc.dialects.anthropic.schemas import answer_schema, input_schema
+from extproc.dialects.anthropic.schemas import enforceable, input_schema, strict_input_schema
 from extproc.dialects.anthropic.turns import (
     Block,
     Turn,
@@ -37,6 +37,7 @@ from extproc.dialects.conversation import (
     Tool,
     Wording,
 )
+from extproc.dialects.json_instruction import json_instruction
 from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.vocabulary import Model, Surface, Target
 
@@ -52,11 +53,6 @@ LACKS: Final = frozenset(Demand) - {
     Demand.IMAGES_IN_RESULTS,
 }
 
-_JSON_OBJECT: Final = "Answer with one JSON object and with nothing else, no code fence either."
-_JSON_OF_SCHEMA: Final = (
-    "Answer with one JSON value that is valid by this JSON Schema, and with nothing else, "
-    "no code fence either:\n"
-)
 _CHOICES: Final = {"auto": "auto", "any": "any", "named": "tool", "none": "none"}
 _NEAREST_EFFORT: Final = {"minimal": "low", "xhigh": "high"}
 
@@ -76,7 +72,7 @@ class _Thought:
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How an answer in JSON is asked for: by a field, or in words where a model lacks it."""
+    """How an answer in JSON is asked for: by a field, or in words where a model can't be held."""
 
     field: Block | None = None
     instruction: str | None = None
@@ -127,8 +123,9 @@ def _tool(tool: Tool, ways: Ways) -> Block:
     block: Block = {"name": tool.name}
     if tool.description:
         block["description"] = tool.description
-    block["input_schema"] = input_schema(tool.parameters)
-    if tool.strict and ways.schemas:
+    held = strict_input_schema(tool.parameters) if tool.strict and ways.schemas else None
+    block["input_schema"] = held or input_schema(tool.parameters)
+    if held:
         block["strict"] = True
     return block
 
@@ -156,12 +153,10 @@ def _tool_choice(conversation: Conversation, ways: Ways, *, thinking: bool) -> M
 def _format(wanted: OutputFormat | None, ways: Ways) -> _Format:
     if wanted is None:
         return _Format()
-    schema = answer_schema(wanted.schema) if wanted.schema else None
-    if schema is None:
-        return _Format(instruction=_JSON_OBJECT)
-    if ways.schemas:
-        return _Format(field={"type": "json_schema", "schema": schema})
-    return _Format(instruction=_JSON_OF_SCHEMA + bytes(schema).decode())
+    held = enforceable(wanted.schema) if wanted.schema and ways.schemas else None
+    if held:
+        return _Format(field={"type": "json_schema", "schema": held})
+    return _Format(instruction=json_instruction(wanted.schema))
 
 
 def _output_config(output_format: _Format, thought: _Thought) -> Mapping[str, Block]:

@@ -20,7 +20,7 @@ class Traits:
     `top_k` says whether it is taken as one of the model's own fields. `caching` is where cache
     points are taken and `long_caching` whether they may last an hour. `late` models know the effort
     `xhigh` and hide what they think unless asked. `failures` says whether a tool's result may be
-    marked as one.
+    marked as one, `schemas` whether an answer can be held to a schema.
     """
 
     thinking: Literal["budget", "adaptive"] | None = None
@@ -30,6 +30,7 @@ class Traits:
     long_caching: bool = False
     late: bool = False
     failures: bool = True
+    schemas: bool = True
 
 
 _CLAUDE: Final = "anthropic.claude-"
@@ -40,10 +41,11 @@ _NOVA: Final = "amazon.nova-"
 # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolResultBlock.html
 # https://docs.aws.amazon.com/bedrock/latest/userguide/model-card-anthropic-claude-opus-4-7.html
-_OLD: Final = Traits(top_k=True)
-_CLAUDE_3_5_HAIKU: Final = Traits(top_k=True, caching="everywhere")
-_CLAUDE_4: Final = Traits("budget", top_k=True, caching="everywhere")
-_CLAUDE_4_1: Final = Traits("budget", "one", top_k=True, caching="everywhere")
+# https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+_OLD: Final = Traits(top_k=True, schemas=False)
+_CLAUDE_3_5_HAIKU: Final = Traits(top_k=True, caching="everywhere", schemas=False)
+_CLAUDE_4: Final = Traits("budget", top_k=True, caching="everywhere", schemas=False)
+_CLAUDE_4_1: Final = Traits("budget", "one", top_k=True, caching="everywhere", schemas=False)
 _CLAUDE_4_5: Final = Traits("budget", "one", top_k=True, caching="everywhere", long_caching=True)
 _CLAUDE_4_6: Final = Traits("adaptive", "one", top_k=True, caching="everywhere", long_caching=True)
 _LATER_CLAUDE: Final = Traits(
@@ -71,7 +73,7 @@ _CLAUDES: Final = (
 )
 """By how what follows `anthropic.claude-` begins; what is not known yet is taken as the latest."""
 
-_NOVAS: Final = Traits(caching="but tools")
+_NOVAS: Final = Traits(caching="but tools", schemas=False)
 _UNKNOWN: Final = Traits(failures=False)
 
 

@@ -24,6 +24,7 @@ from extproc.dialects.conversation import (
     UnreadableError,
     Wording,
 )
+from extproc.dialects.json_instruction import json_instruction
 from extproc.vocabulary import Target
 
 LACKS: Final = BOUND | {
@@ -46,9 +47,6 @@ OPENING: Final = "Continue."
 
 BESIDE_DOCUMENTS: Final = "The document is attached."
 """A turn that holds a document must hold text too."""
-
-ANY_OBJECT: Final = "Answer with one JSON object and nothing else."
-"""JSON without a schema can only be asked for in words."""
 
 _USER: Final = "user"
 _ASSISTANT: Final = "assistant"
@@ -79,12 +77,13 @@ def _request(conversation: Conversation, target: Target) -> Block:
     thinking = thinking_of(conversation, target.model.output_tokens_max, traits)
     if thinking and thinking.budget_tokens and _resumes_without_thinking(turns):
         thinking = None
+    answer = output_format(conversation.output_format, traits)
     fields: Block = {
         "messages": [{"role": role, "content": content} for role, content in turns],
-        "system": _system(conversation, blocks),
+        "system": _system(conversation, blocks, in_words=not answer),
         "inferenceConfig": inference(conversation, target, traits, thinking),
         "toolConfig": tool_config(conversation, traits, blocks),
-        "outputConfig": output_format(conversation.output_format)
+        "outputConfig": answer
         | ({"effort": thinking.effort} if thinking and thinking.effort else {}),
         "additionalModelRequestFields": model_fields(conversation, traits, thinking),
         # The stop sequence that was met is told only where it is asked for.
@@ -93,10 +92,11 @@ def _request(conversation: Conversation, target: Target) -> Block:
     return {name: value for name, value in fields.items() if value}
 
 
-def _system(conversation: Conversation, blocks: Blocks) -> Group:
+def _system(conversation: Conversation, blocks: Blocks, *, in_words: bool) -> Group:
+    """`in_words` says that the form of the answer has to be asked for here."""
     said = [block for text in conversation.system for block in blocks.of(text)]
     wanted = conversation.output_format
-    return [*said, {"text": ANY_OBJECT}] if wanted and wanted.schema is None else said
+    return [*said, {"text": json_instruction(wanted.schema)}] if wanted and in_words else said
 
 
 def _turns(messages: Iterable[Message], blocks: Blocks) -> list[tuple[str, Group]]:

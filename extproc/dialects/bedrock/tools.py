@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from extproc.dialects.anthropic.schemas import enforceable
 from extproc.dialects.bedrock.blocks import Block, Blocks
 from extproc.dialects.bedrock.models import Traits
 from extproc.dialects.conversation import (
@@ -43,11 +44,12 @@ def tool_config(conversation: Conversation, traits: Traits, blocks: Blocks) -> B
     return {"tools": specified} | ({"toolChoice": chosen} if (chosen := _choice(choice)) else {})
 
 
-def output_format(wanted: OutputFormat | None) -> Block:
-    """Empty where no schema is given: then JSON is asked for in words."""
-    if not wanted or wanted.schema is None:
+def output_format(wanted: OutputFormat | None, traits: Traits) -> Block:
+    """Empty where no schema is given or can be enforced: then JSON is asked for in words."""
+    held = enforceable(wanted.schema) if wanted and wanted.schema and traits.schemas else None
+    if not wanted or held is None:
         return {}
-    described: Block = {"schema": wanted.schema}  # the schema's text, as a string
+    described: Block = {"schema": bytes(held).decode()}  # the schema's text, as a string
     if wanted.name:
         described["name"] = wanted.name
     if wanted.description:
