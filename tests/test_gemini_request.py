@@ -235,7 +235,7 @@ def test_arguments_and_schemas_keep_their_bytes() -> None:
         tools=(Tool("f", parameters='{"type": "object", "$defs": {}}'),),
         output_format=OutputFormat('{"const": 1.0 }'),
     )
-    rest = write_request(asked, target(OLD)).rest
+    rest = write_request(asked, target(NEW)).rest
     for written in (b'{ "n": 1.50e2 }', b'{"type": "object", "$defs": {}}', b'{"const": 1.0 }'):
         assert written in rest
 
@@ -418,6 +418,20 @@ def test_settings_have_their_fields_or_are_dropped_by_rule(
     fields: dict[str, Any], config: object
 ) -> None:
     assert config_of(**fields) == config
+
+
+@pytest.mark.parametrize("wanted", [OutputFormat(), OutputFormat('{"type":"object"}')])
+def test_json_beside_tools_is_asked_for_in_words_of_models_that_refuse_it(
+    wanted: OutputFormat,
+) -> None:
+    asked = replace(asking(tools=(CLOCK,), output_format=wanted), system=(Text("Be brief."),))
+    old, new = body_of(asked, OLD), body_of(asked, NEW)
+    assert "generationConfig" not in old
+    said, instruction = old["systemInstruction"]["parts"]
+    assert said == {"text": "Be brief."}
+    assert (wanted.schema or "one JSON object") in instruction["text"]
+    assert new["generationConfig"]["responseMimeType"] == "application/json"
+    assert new["systemInstruction"] == {"parts": [said]}
 
 
 def test_no_more_tokens_are_asked_for_than_the_model_has() -> None:

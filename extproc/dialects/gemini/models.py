@@ -1,7 +1,8 @@
 """What Gemini's models differ in, known by their names alone.
 
 Sources, below https://ai.google.dev/gemini-api/docs: /thinking for budgets and levels,
-/latest-model for what begins with 3.5 Flash-Lite and 3.6, /thought-signatures for Gemini 3.
+/latest-model for what begins with 3.5 Flash-Lite and 3.6, /thought-signatures for Gemini 3,
+/structured-output for JSON beside tools.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class Facts:
 
     `signed_calls`: calls need thought signatures, and results may hold images (Gemini 3).
     `sampled`: temperature, topP and topK have an effect; later models ignore them, and the API
-    announces that it will refuse them.
+    announces that it will refuse them. `json_beside_tools`: an answer may have to be JSON where
+    functions may be called (Gemini 3); before, that is refused.
     """
 
     thinking: Budget | Levels | None
     signed_calls: bool
     sampled: bool
+    json_beside_tools: bool
 
 
 LEVELS: Final = ("minimal", "low", "medium", "high")
@@ -65,6 +68,7 @@ _NUMBERED: Final = re.compile(r"gemini-(\d{1,3})(?:\.(\d{1,3}))?(?![\d.])")
 _LATEST: Final = re.compile(r"gemini-[a-z-]*latest")
 
 _SIGNED_SINCE: Final = (3, 0)
+_JSON_BESIDE_TOOLS_SINCE: Final = (3, 0)
 _UNSAMPLED_SINCE: Final = (3, 6)
 _NEWEST: Final = (999, 0)
 
@@ -74,7 +78,12 @@ def facts_of(upstream_model: str) -> Facts:
     name = upstream_model.rpartition("/")[2].lower()
     generation = _generation(name)
     unsampled = generation >= _UNSAMPLED_SINCE or name.startswith("gemini-3.5-flash-lite")
-    return Facts(_thinking(name, generation), generation >= _SIGNED_SINCE, not unsampled)
+    return Facts(
+        _thinking(name, generation),
+        signed_calls=generation >= _SIGNED_SINCE,
+        sampled=not unsampled,
+        json_beside_tools=generation >= _JSON_BESIDE_TOOLS_SINCE,
+    )
 
 
 def _generation(name: str) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from extproc.dialects.conversation import (
 )
 from extproc.dialects.gemini.contents import Json, contents, texts
 from extproc.dialects.gemini.models import LEVELS, Budget, Facts, Levels, facts_of
+from extproc.dialects.json_instruction import json_instruction
 from extproc.vocabulary import Target, UpstreamModel
 
 LACKS: Final = frozenset(
@@ -61,7 +62,11 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
     facts = facts_of(target.upstream_model)
     body: Json = {}
     turns = contents(conversation.messages, signed_calls=facts.signed_calls)
+    wanted = conversation.output_format
+    in_words = wanted is not None and bool(conversation.tools) and not facts.json_beside_tools
     system = texts(conversation.system)
+    if wanted and in_words:
+        system.append({"text": json_instruction(wanted.schema)})
     if system:
         body["systemInstruction"] = {"parts": system}
     body["contents"] = turns
@@ -69,7 +74,8 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
         body["tools"] = [{"functionDeclarations": _functions(conversation.tools)}]
         if conversation.tool_choice:
             body["toolConfig"] = {"functionCallingConfig": _calling(conversation.tool_choice)}
-    config = _config(conversation, facts, target.model.output_tokens_max)
+    by_field = None if in_words else wanted
+    config = _config(conversation, facts, by_field, target.model.output_tokens_max)
     if config:
         body["generationConfig"] = config
     endpoint = _endpoint(target.upstream_model, stream=conversation.stream)
@@ -99,7 +105,9 @@ def _calling(choice: ToolChoice) -> Json:
     return _said(mode=_MODES[choice.mode], allowedFunctionNames=allowed)
 
 
-def _config(asked: Conversation, facts: Facts, output_tokens_max: int | None) -> Json:
+def _config(
+    asked: Conversation, facts: Facts, wanted: OutputFormat | None, output_tokens_max: int | None
+) -> Json:
     """`generationConfig`. A penalty of 0 is none, and some models refuse to hear of any."""
     limits = [asked.output_tokens_max, output_tokens_max, _INT32_MAX]
     limit = min(n for n in limits if n is not None) if asked.output_tokens_max else None
@@ -114,7 +122,7 @@ def _config(asked: Conversation, facts: Facts, output_tokens_max: int | None) ->
         frequencyPenalty=asked.frequency_penalty or None,
         seed=_seed(asked.seed),
         thinkingConfig=_thinking(asked.reasoning, facts.thinking) or None,
-        **_output(asked.output_format),
+        **_output(wanted),
     )
 
 
