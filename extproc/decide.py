@@ -57,10 +57,11 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     how much; which route; who can serve, who can serve now; in which order.
     """
     payload = request.payload
+    decided = partial(_begun(snapshot, now=now, draw=draw), requested_model=payload.requested_model)
     app = app_of(request, snapshot.apps)
-    decided = partial(
-        _begun(snapshot, now=now, draw=draw), app=app, requested_model=payload.requested_model
-    )
+    if isinstance(app, Refusal):
+        return refused(decided(), app)
+    decided = partial(decided, app=app)
     asked = overrides_of(request.headers)
     if isinstance(asked, Refusal):
         return refused(decided(), asked)

@@ -346,6 +346,8 @@ def allowing(source: str) -> str:
         ("X-Consumer", {"x-consumer": "billing"}, "billing"),
         ("x-consumer", {"x-router-app": "billing"}, None),
         ("x-consumer", {"x-consumer": "billing", "x-router-app": "search"}, "billing"),
+        ("x-consumer", {"x-consumer": "billing,billing"}, "billing"),
+        ("x-consumer", {"x-consumer": "billing, billing,billing"}, "billing"),
         ("apiKey", {"x-router-app": "billing"}, None),
         ("apiKey", {}, None),
     ],
@@ -385,15 +387,38 @@ KEY = "sk-canary-4f1d-0123456789"
         {"x-api-key": KEY},
         {"api-key": KEY},
         {"authorization": f"Bearer {KEY}", "x-api-key": "another"},
+        {"authorization": f"Bearer {KEY},Bearer {KEY}"},
     ],
 )
-def test_the_app_may_be_a_hash_of_the_api_key_and_never_the_key(headers: dict[str, str]) -> None:
-    decision = decided(headers, world(more="apps: {from: apiKey}"))
+@pytest.mark.parametrize("source", ["apiKey", "api_key"])
+def test_the_app_may_be_a_hash_of_the_api_key_and_never_the_key(
+    headers: dict[str, str], source: str
+) -> None:
+    decision = decided(headers, world(more=f"apps: {{from: {source}}}"))
     assert decision.app == "key-" + sha256(KEY.encode()).hexdigest()[:12]
     assert decision.route == "keyed"
     for told in (repr(decision), repr(record(decision))):
         for part in pieces(KEY, 8):
             assert part not in told
+
+
+@pytest.mark.parametrize(
+    ("source", "headers"),
+    [
+        ("x-consumer", {"x-consumer": "billing,search"}),
+        ("x-consumer", {"x-consumer": "billing,"}),
+        ("apiKey", {"authorization": f"Bearer {KEY},Bearer another"}),
+    ],
+)
+def test_a_client_that_says_to_be_several_apps_is_refused_since_no_list_names_them_together(
+    source: str, headers: dict[str, str]
+) -> None:
+    decision = decided(headers, world(more=allowing(source)))
+    assert decision.refusal
+    assert (decision.refusal.status, decision.refusal.code) == (400, "invalid_header")
+    assert f"`{next(iter(headers))}`" in decision.refusal.message
+    assert decision.app is None
+    assert KEY not in repr(decision)
 
 
 def test_a_key_may_hold_any_byte() -> None:

@@ -17,7 +17,7 @@ from extproc.config.file import ConfigFile
 from extproc.config.guards import guard_windows, orders_of
 from extproc.config.models import meant, requestable, targets_of, targets_of_all
 from extproc.config.problems import ConfigError
-from extproc.config.providers import origin_of, provider_of
+from extproc.config.providers import is_header_name, origin_of, provider_of
 from extproc.config.reports import decision_log_of, telemetry_of
 from extproc.config.routes import check_reachable, route_of
 from extproc.config.run import MODEL_NAME, MODEL_NAME_REMEDY, NAME, Compilation, Fact
@@ -129,9 +129,11 @@ def _digest(file: ConfigFile) -> str:
 
 def _apps(run: Compilation) -> Apps:
     section = run.file.apps
-    from_api_key = section.source == "apiKey"
+    from_api_key = section.source in {"apiKey", "api_key"}
     header = APP_HEADER if from_api_key else section.source.lower()
-    if header.startswith(PREFIX) and header != APP_HEADER:
+    if not is_header_name(header):
+        run.problem(("apps", "from"), "not a header name", "name a header, or apiKey")
+    elif header.startswith(PREFIX) and header != APP_HEADER:
         remedy = f"name another header, {APP_HEADER} or apiKey"
         run.problem(("apps", "from"), "is dropped, so no request has it", remedy)
     allowed: dict[str, frozenset[ModelName]] = {}

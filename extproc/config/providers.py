@@ -160,9 +160,13 @@ def _headers(run: Compilation, section: ProviderSection, location: Location) -> 
     return MappingProxyType({name.lower(): value for name, value in section.headers.items()})
 
 
+def is_header_name(name: str) -> bool:
+    return _HEADER_NAME.fullmatch(name) is not None
+
+
 def check_header(run: Compilation, name: str, value: str, location: Location) -> None:
     """Its value never enters a message: it may be a key."""
-    if not _HEADER_NAME.fullmatch(name):
+    if not is_header_name(name):
         run.problem(location, "not a header name", "use letters, digits and `-`")
     if not value.isascii() or not value.isprintable():
         run.problem(location, "holds characters that a header can't", "use printable ASCII")
