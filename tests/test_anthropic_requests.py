@@ -684,18 +684,47 @@ def test_a_budget_stays_below_max_tokens(
 
 
 @pytest.mark.parametrize("model", [CLAUDE, "claude-opus-4-6"])
-def test_thinking_takes_neither_temperature_nor_a_forced_call(model: str) -> None:
-    asked = asking(
-        reasoning=Reasoning("low"),
-        tools=(CLOCK,),
-        tool_choice=ToolChoice("any"),
-        temperature=0.5,
-        top_k=3,
-    )
+def test_thinking_takes_no_sampling_but_a_high_top_p(model: str) -> None:
+    asked = asking(reasoning=Reasoning("low"), temperature=0.5, top_k=3)
     body = written(asked, model)
-    assert not {"temperature", "top_k", "tool_choice"} & body.keys()
+    assert not {"temperature", "top_k"} & body.keys()
     assert written(replace(asked, top_p=0.96), model)["top_p"] == 0.96
     assert "top_p" not in written(replace(asked, top_p=0.9), model)
+
+
+@pytest.mark.parametrize("choice", [ToolChoice("any"), ToolChoice("named", "clock")])
+@pytest.mark.parametrize(
+    ("model", "thought"),
+    [
+        ("claude-3-7-sonnet-20250219", {}),
+        (CLAUDE, {}),
+        ("claude-opus-4-6", {}),
+        ("claude-opus-4-7", {}),
+        ("claude-sonnet-5", DISABLED),
+        ("some-other-model", {}),
+    ],
+)
+@pytest.mark.parametrize("reasoning", [Reasoning("medium"), Reasoning(budget_tokens=2000), None])
+def test_a_forced_call_leaves_thinking_off(
+    choice: ToolChoice, model: str, thought: dict[str, object], reasoning: Reasoning | None
+) -> None:
+    body = written(asking(reasoning=reasoning, tools=(CLOCK,), tool_choice=choice), model)
+    assert body["tool_choice"]["type"] == ("any" if choice.mode == "any" else "tool")
+    named = {"thinking", "output_config"}
+    assert {name: value for name, value in body.items() if name in named} == thought
+
+
+def test_a_call_that_no_tool_can_answer_forces_nothing() -> None:
+    body = written(asking(reasoning=Reasoning("medium"), tool_choice=ToolChoice("any")))
+    assert body["thinking"]["type"] == "enabled"
+    assert "tool_choice" not in body
+
+
+def test_what_always_thinks_is_left_the_choice() -> None:
+    asked = asking(reasoning=Reasoning("high"), tools=(CLOCK,), tool_choice=ToolChoice("any"))
+    body = written(asked, "claude-opus-5-5")
+    assert body["thinking"] == {"type": "adaptive"}
+    assert "tool_choice" not in body
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from extproc.dialects.conversation import (
     Conversation,
     Demand,
     OutputFormat,
+    Reasoning,
     Tool,
     Wording,
 )
@@ -94,7 +95,7 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
         body["system"] = system
     if tools:
         body["tools"] = tools
-        body |= _tool_choice(conversation, ways, thinking=thought.on)
+        body |= _tool_choice(conversation, ways)
     body |= _output_config(output_format, thought)
     body |= _sampling(conversation, ways, thinking=thought.on)
     if conversation.user and len(conversation.user) <= USER_CHARS_MAX:
@@ -135,13 +136,18 @@ def _bare_tools(turns: Sequence[Turn]) -> list[Block]:
     return [{"name": name, "input_schema": input_schema(None)} for name in called_names(turns)]
 
 
-def _tool_choice(conversation: Conversation, ways: Ways, *, thinking: bool) -> Mapping[str, Block]:
+def _forces_call(conversation: Conversation) -> bool:
+    choice = conversation.tool_choice
+    return bool(conversation.tools) and choice is not None and choice.mode in {"any", "named"}
+
+
+def _tool_choice(conversation: Conversation, ways: Ways) -> Mapping[str, Block]:
     if not conversation.tools:
         return {"tool_choice": {"type": "none"}}
     choice = conversation.tool_choice
     mode = choice.mode if choice else "auto"
-    if mode in {"any", "named"} and (thinking or not ways.forced_calls):
-        mode = "auto"  # to force a call is refused while thinking
+    if _forces_call(conversation) and not ways.forced_calls:
+        mode = "auto"
     written: Block = {"type": _CHOICES[mode]}
     if choice and mode == "named":
         written["name"] = choice.name
@@ -175,18 +181,14 @@ def _thought(
     reasoning = conversation.reasoning
     given = conversation.output_tokens_max
     room = given or model.output_tokens_max or OUTPUT_TOKENS_DEFAULT
+    if _forces_call(conversation) and ways.forced_calls:
+        return _at_rest(room, ways)  # to force a call is refused while thinking
     if reasoning is None or ways.thinking == "none":
         return _Thought(room)
-    effort = effort_of(reasoning)
-    if effort == "none":
+    if effort_of(reasoning) == "none":
         return _at_rest(room, ways)
     if ways.thinking == "adaptive":
-        if effort is None and ways.at_rest == "silence":
-            return _Thought(room)
-        thinking: Block = {"type": "adaptive"}
-        if reasoning.shown is not None:
-            thinking["display"] = "summarized" if reasoning.shown else "omitted"
-        return _Thought(room, thinking, _known_effort(effort, ways))
+        return _adaptive(reasoning, room, ways)
     budget = budget_of(reasoning)
     if not budget or bars_thinking(turns):
         return _Thought(room)
@@ -201,6 +203,16 @@ def _at_rest(room: int, ways: Ways) -> _Thought:
         return _Thought(room, effort="low")
     disabled: Block | None = {"type": "disabled"} if ways.at_rest == "disabled" else None
     return _Thought(room, disabled)
+
+
+def _adaptive(reasoning: Reasoning, room: int, ways: Ways) -> _Thought:
+    effort = effort_of(reasoning)
+    if effort is None and ways.at_rest == "silence":
+        return _Thought(room)
+    thinking: Block = {"type": "adaptive"}
+    if reasoning.shown is not None:
+        thinking["display"] = "summarized" if reasoning.shown else "omitted"
+    return _Thought(room, thinking, _known_effort(effort, ways))
 
 
 def _known_effort(effort: str | None, ways: Ways) -> str | None:
