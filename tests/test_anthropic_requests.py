@@ -341,6 +341,17 @@ def test_user_and_assistant_take_turns(
     assert [(turn["role"], turn["content"]) for turn in body["messages"]] == turns
 
 
+@pytest.mark.parametrize(
+    ("given", "known", "max_tokens"),
+    [(100_000, 4096, 4096), (100, 4096, 100), (100_000, None, 100_000), (None, None, 4096)],
+)
+def test_no_more_tokens_are_asked_for_than_the_model_has(
+    given: int | None, known: int | None, max_tokens: int
+) -> None:
+    body = written(asking(output_tokens_max=given), output_tokens_max=known)
+    assert body["max_tokens"] == max_tokens
+
+
 def test_models_that_take_no_prefill_are_told_to_continue() -> None:
     body = written(told((USER, (Text("Hi"),)), (ASSISTANT, (Text("Ho"),))), "claude-opus-4-6")
     assert body["messages"][-1] == {"role": "user", "content": [CONTINUE]}
@@ -667,6 +678,8 @@ def test_thinking_is_asked_for_as_each_generation_wants_it(
         (None, 64_000, 64_000, 16_384),
         (None, 8000, 8000, 4000),
         (20_000, None, 20_000, 16_384),
+        (20_000, 18_000, 18_000, 16_384),
+        (20_000, 8000, 8000, 4000),
         (10_000, None, 10_000, 5000),
         (1500, None, 1500, 1024),
         (1024, None, 1024, None),

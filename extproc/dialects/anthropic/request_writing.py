@@ -179,8 +179,8 @@ def _thought(
     conversation: Conversation, ways: Ways, turns: Sequence[Turn], model: Model
 ) -> _Thought:
     reasoning = conversation.reasoning
-    given = conversation.output_tokens_max
-    room = given or model.output_tokens_max or OUTPUT_TOKENS_DEFAULT
+    given, most = conversation.output_tokens_max, model.output_tokens_max
+    room = min(given, most) if given and most else given or most or OUTPUT_TOKENS_DEFAULT
     if _forces_call(conversation) and ways.forced_calls:
         return _at_rest(room, ways)  # to force a call is refused while thinking
     if reasoning is None or ways.thinking == "none":
@@ -193,8 +193,8 @@ def _thought(
     if not budget or bars_thinking(turns):
         return _Thought(room)
     if given is None:
-        most = model.output_tokens_max or budget + OUTPUT_TOKENS_DEFAULT
-        room = max(room, min(budget + OUTPUT_TOKENS_DEFAULT, most))
+        wanted = budget + OUTPUT_TOKENS_DEFAULT
+        room = max(room, min(wanted, most or wanted))
     return _budgeted(budget, room)
 
 
