@@ -445,6 +445,35 @@ def test_an_answer_that_cannot_be_held_to_a_schema_is_asked_for_in_words(
 
 
 @pytest.mark.parametrize(
+    ("model", "ended"),
+    [
+        (LLAMA, [("assistant", [{"text": "Sure,"}])]),
+        (CLAUDE_3, [("assistant", [{"text": "Sure,"}])]),
+        (CLAUDE_4_5, [("assistant", [{"text": "Sure,"}])]),
+        *(
+            (model, [("assistant", [{"text": "Sure, "}]), ("user", [{"text": "Continue."}])])
+            for model in (CLAUDE_4_6, CLAUDE_4_7)
+        ),
+    ],
+)
+def test_a_prefill_is_given_in_the_form_that_the_model_takes(model: str, ended: object) -> None:
+    said = turns((Role.USER, (Text("Hi"),)), (Role.ASSISTANT, (Text("Sure, "),)), model=model)
+    assert said[1:] == ended
+
+
+def test_a_prefill_loses_its_space_before_a_cache_mark_too() -> None:
+    prefill = (Text("a "), Text("Sure, ", CacheMark()))
+    said = turns((Role.USER, (Text("Hi"),)), (Role.ASSISTANT, prefill), model=CLAUDE_4_5)
+    assert said[1][1] == [{"text": "a "}, {"text": "Sure,"}, {"cachePoint": {"type": "default"}}]
+
+
+def test_a_prefill_leaves_no_room_for_a_budget() -> None:
+    prefilled = (*HELLO, Message(Role.ASSISTANT, (Text("Sure,"),)))
+    request = asked(CLAUDE_4_5, messages=prefilled, reasoning=Reasoning("low"))
+    assert "additionalModelRequestFields" not in request
+
+
+@pytest.mark.parametrize(
     ("model", "fields", "told"),
     [
         (LLAMA, {"output_tokens_max": 100}, {"maxTokens": 100}),

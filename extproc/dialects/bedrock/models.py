@@ -20,7 +20,8 @@ class Traits:
     `top_k` says whether it is taken as one of the model's own fields. `caching` is where cache
     points are taken and `long_caching` whether they may last an hour. `late` models know the effort
     `xhigh` and hide what they think unless asked. `failures` says whether a tool's result may be
-    marked as one, `schemas` whether an answer can be held to a schema.
+    marked as one, `schemas` whether an answer can be held to a schema, `prefill` whether the last
+    turn may be the assistant's.
     """
 
     thinking: Literal["budget", "adaptive"] | None = None
@@ -31,6 +32,7 @@ class Traits:
     late: bool = False
     failures: bool = True
     schemas: bool = True
+    prefill: bool = True
 
 
 _CLAUDE: Final = "anthropic.claude-"
@@ -42,14 +44,17 @@ _NOVA: Final = "amazon.nova-"
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolResultBlock.html
 # https://docs.aws.amazon.com/bedrock/latest/userguide/model-card-anthropic-claude-opus-4-7.html
 # https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+# https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6 (prefills)
 _OLD: Final = Traits(top_k=True, schemas=False)
 _CLAUDE_3_5_HAIKU: Final = Traits(top_k=True, caching="everywhere", schemas=False)
 _CLAUDE_4: Final = Traits("budget", top_k=True, caching="everywhere", schemas=False)
 _CLAUDE_4_1: Final = Traits("budget", "one", top_k=True, caching="everywhere", schemas=False)
 _CLAUDE_4_5: Final = Traits("budget", "one", top_k=True, caching="everywhere", long_caching=True)
-_CLAUDE_4_6: Final = Traits("adaptive", "one", top_k=True, caching="everywhere", long_caching=True)
+_CLAUDE_4_6: Final = Traits(
+    "adaptive", "one", top_k=True, caching="everywhere", long_caching=True, prefill=False
+)
 _LATER_CLAUDE: Final = Traits(
-    "adaptive", "none", caching="everywhere", long_caching=True, late=True
+    "adaptive", "none", caching="everywhere", long_caching=True, late=True, prefill=False
 )
 
 _CLAUDES: Final = (

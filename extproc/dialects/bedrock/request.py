@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from extproc.dialects.bedrock.blocks import Block, Blocks, Group
-from extproc.dialects.bedrock.models import traits_of
+from extproc.dialects.bedrock.models import Traits, traits_of
 from extproc.dialects.bedrock.options import inference, model_fields, thinking_of
 from extproc.dialects.bedrock.tools import output_format, tool_config
 from extproc.dialects.conversation import (
@@ -42,8 +42,9 @@ LACKS: Final = BOUND | {
 }
 """What Converse has no counterpart for."""
 
-OPENING: Final = "Continue."
-"""What the user says where the client has nobody speak first: a conversation begins with a user."""
+FILLER: Final = "Continue."
+"""What the user says where the client has nobody speak first, or an answer begun that no model is
+to end: a conversation begins with a user, and with newer Claudes ends with one."""
 
 BESIDE_DOCUMENTS: Final = "The document is attached."
 """A turn that holds a document must hold text too."""
@@ -73,7 +74,7 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
 def _request(conversation: Conversation, target: Target) -> Block:
     traits = traits_of(target.upstream_model)
     blocks = Blocks(traits)
-    turns = _turns(conversation.messages, blocks)
+    turns = _ended(_turns(conversation.messages, blocks), traits)
     thinking = thinking_of(conversation, target.model.output_tokens_max, traits)
     if thinking and thinking.budget_tokens and _resumes_without_thinking(turns):
         thinking = None
@@ -110,7 +111,7 @@ def _turns(messages: Iterable[Message], blocks: Blocks) -> list[tuple[str, Group
         elif groups:
             turns.append((role, groups))
     if not turns or turns[0][0] != _USER:
-        turns.insert(0, (_USER, [[{"text": OPENING}]]))
+        turns.insert(0, (_USER, [[{"text": FILLER}]]))
     return [(role, _content(groups)) for role, groups in turns]
 
 
@@ -124,11 +125,25 @@ def _content(groups: Sequence[Group]) -> Group:
     return content
 
 
+def _ended(turns: list[tuple[str, Group]], traits: Traits) -> list[tuple[str, Group]]:
+    """The turns with an end that the model takes: Claude refuses a prefill that ends in space."""
+    if turns[-1][0] == _USER:
+        return turns
+    if not traits.prefill:
+        return [*turns, (_USER, [{"text": FILLER}])]
+    last = next(block for block in reversed(turns[-1][1]) if "cachePoint" not in block)
+    if "text" in last:
+        last["text"] = str(last["text"]).rstrip()
+    return turns
+
+
 def _resumes_without_thinking(turns: Sequence[tuple[str, Group]]) -> bool:
-    """With a budget, a turn that goes on after tool results must have begun with thinking.
+    """With a budget, what is gone on from must have begun with thinking: calls, or a prefill.
 
     https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html
     """
+    if turns[-1][0] == _ASSISTANT:
+        return "reasoningContent" not in turns[-1][1][0]
     if len(turns) < 2 or "toolResult" not in turns[-1][1][0]:
         return False
     return "reasoningContent" not in turns[-2][1][0]
