@@ -77,7 +77,7 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
         [
             STARTED,
             TextDelta("Hel"),
-            UsageTold(input_tokens=10),
+            UsageTold(10, 0),
             TextDelta("lo, żółw 🐢"),
             TOLD,
             Finished(FinishReason.STOP),
@@ -135,7 +135,7 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
         ),
         [
             STARTED,
-            UsageTold(input_tokens=3),
+            UsageTold(3, 0),
             RefusalDelta("The provider blocked the prompt (PROHIBITED_CONTENT)."),
             Finished(FinishReason.CONTENT_FILTER),
             Ended(),
@@ -159,9 +159,22 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
             Failed(Refusal("rate_limited", 429, "RESOURCE_EXHAUSTED", "Quota is used up.")),
         ],
     ),
+    "stopped for safety": (
+        stream_of(
+            piece(text("Once"), usageMetadata={"promptTokenCount": 3, "candidatesTokenCount": 1}),
+            {"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 3}},
+        ),
+        [
+            STARTED,
+            TextDelta("Once"),
+            UsageTold(3, 1),
+            Finished(FinishReason.CONTENT_FILTER),
+            Ended(),
+        ],
+    ),
     "broken off": (
-        stream_of(piece(text("Once"))),
-        [STARTED, TextDelta("Once"), broken_off()],
+        stream_of(piece(text("Once"), usageMetadata={"promptTokenCount": 3})),
+        [STARTED, TextDelta("Once"), UsageTold(3, 0), broken_off()],
     ),
     "not JSON": (
         stream_of(piece(text("Once"))) + b"data: {oops\n\ndata: {}\n\n",
@@ -315,11 +328,11 @@ def test_calls_that_were_cut_off_are_no_reason_to_run_them() -> None:
     ("usage", "told"),
     [
         (USAGE, TOLD),
-        ({"promptTokenCount": 3}, UsageTold(input_tokens=3)),
-        ({"promptTokenCount": 3, "toolUsePromptTokenCount": 4}, UsageTold(input_tokens=7)),
+        ({"promptTokenCount": 3}, UsageTold(3, 0)),
+        ({"promptTokenCount": 3, "toolUsePromptTokenCount": 4}, UsageTold(7, 0)),
         ({"candidatesTokenCount": 3}, UsageTold(output_tokens=3)),
         ({"thoughtsTokenCount": 3}, UsageTold(output_tokens=3, reasoning_tokens=3)),
-        ({"promptTokenCount": None, "totalTokenCount": 9}, UsageTold()),
+        ({"promptTokenCount": None, "totalTokenCount": 9}, UsageTold(output_tokens=0)),
         (None, None),
         ({"promptTokenCount": -1}, None),
         ({"promptTokenCount": 2**60}, None),

@@ -229,8 +229,11 @@ class _Answer:
             told = _usage.decode(raw)
         except (ValueError, RecursionError):
             return
-        usage = told and _usage_told(told)
-        if usage and usage != self._usage:
+        if told is None:
+            return
+        # A count of 0 is left out: where nothing was generated, only the prompt's is told.
+        usage = (self._usage or UsageTold(output_tokens=0)).merged(_usage_told(told))
+        if usage != self._usage:
             self._usage = usage
             events.append(usage)
 
