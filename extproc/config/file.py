@@ -67,7 +67,11 @@ def _feature_names(value: object) -> object:
     """The keys of `capabilities` in camelCase, as all keys may be written in snake_case."""
     if not isinstance(value, dict):
         return value
-    return {to_camel(f"{name}"): known for name, known in value.items()}
+    named = [to_camel(f"{name}") for name in value]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{twice} is given in both spellings: keep one of the two")
+    return dict(zip(named, value.values(), strict=True))
 
 
 def _feature_list(value: object) -> object:
