@@ -13,6 +13,7 @@ import pytest
 from configs import CATCH_ALL, KEYS, SEED, compiled, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
 
 from extproc.command_line.loading import load
@@ -112,6 +113,51 @@ def test_every_mistake_is_told_not_just_the_first() -> None:
         "routes[0].candidates[1]",
         "routes",
         "aliases.auto",
+    ]
+
+
+def test_what_is_wrong_in_form_does_not_wait_for_what_is_not_set_or_said_twice() -> None:
+    text = "maxAttempts: 0\nbodyBytesMax: 1KiB\nbody_bytes_max: 1KiB\n"
+    text += "server: {passthrough: '${NOBODY_SETS_THIS}'}\nroutes: []"
+    assert {line.partition(":")[0] for line in problems_of(text)} == {
+        "maxAttempts",
+        "body_bytes_max",
+        "server.passthrough",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "env", "taken"),
+    [
+        ("maxAttempts", "${N}", "2", 2),
+        ("max_attempts", "${N}", "2", 2),
+        ("firstByteTimeout", "${N}", "1.5", 1.5),
+        ("firstByteTimeout", "${N}s", "1.5", 1.5),
+        ("bodyBytesMax", "${N}", "2048", 2048),
+        ("bodyBytesMax", "${N}", "2KiB", 2048),
+        ("healthCheck", "{errorRateThreshold: '${N}'}", "0.5", 0.5),
+        ("healthCheck", "{enabled: '${N}'}", "false", False),
+        ("aliases", "{a: '${N}'}", "123", "123"),
+    ],
+)
+def test_a_reference_may_stand_where_a_number_is_wanted(
+    key: str, value: str, env: str, taken: object
+) -> None:
+    written = value if value.startswith("{") else f"'{value}'"
+    found = read_config(f"{key}: {written}\nroutes: []", {"N": env}).model_dump(by_alias=True)
+    first = found[to_camel(key)]
+    if isinstance(first, dict):
+        first = first[next(iter(YAML(typ="safe", pure=True).load(value)))]
+    assert (first, type(first)) == (taken, type(taken))
+
+
+def test_a_reference_that_brings_no_number_is_told_as_any_text_is() -> None:
+    text = "maxAttempts: '${N}'\nroutes: [{match: {default: true}, model: '${M}'}]"
+    assert problems_of(text, {"N": "two", "M": "gpt-4o"}) == [
+        "maxAttempts: not right; input should be a valid integer"
+    ]
+    assert problems_of(text, {"N": "0", "M": "7"}) == [
+        "maxAttempts: not right; input should be greater than or equal to 1"
     ]
 
 
@@ -748,8 +794,8 @@ def openai_keys(section: str, env: Mapping[str, str]) -> tuple[str | None, str |
         ("{apiKey: x}", {"OPENAI_API_KEY": "k"}, "x", None),
         ("{apiKey: '${MINE}'}", {"MINE": "m", "OPENAI_API_KEY": "k"}, "m", None),
         ("{apiKey: '${A}-${B}'}", {"A": "a", "B": "b"}, "a-b", None),
-        ("{apiKey: '${MINE}'}", {"OPENAI_API_KEY": "k"}, None, "the variable in apiKey"),
-        ("{api_key: '${MINE}'}", {}, None, "the variable in apiKey"),
+        ("{apiKey: '${MINE}'}", {"OPENAI_API_KEY": "k"}, None, "MINE"),
+        ("{api_key: '${MINE}'}", {}, None, "MINE"),
         ("{baseUrl: 'http://127.0.0.1/v1'}", {}, None, None),
         ("{baseUrl: 'http://127.0.0.1/v1'}", {"OPENAI_API_KEY": "k"}, "k", None),
         ("{baseUrl: 'https://127.0.0.1/v1'}", {}, None, "OPENAI_API_KEY"),
@@ -760,7 +806,11 @@ def openai_keys(section: str, env: Mapping[str, str]) -> tuple[str | None, str |
         ("{preset: google}", {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "h"}, "h", None),
         ("{preset: google}", {"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": ""}, "g", None),
         ("{preset: google}", {}, None, "GEMINI_API_KEY or GOOGLE_API_KEY"),
-        pytest.param(*("{apiKey: '${MINE}'}", {"MINE": ""}, None, "the variable in apiKey")),
+        ("{apiKey: '${MINE}'}", {"MINE": ""}, None, "MINE"),
+        ("{apiKey: '${A}-${B}'}", {"A": "a", "B": ""}, None, "B"),
+        ("{apiKey: }", {"OPENAI_API_KEY": "k"}, None, "the variable in apiKey"),
+        ("{apiKey: 'a$b'}", {}, "a$b", None),
+        ("{apiKey: '${MINE}'}", {"MINE": "${OTHER}"}, "${OTHER}", None),
     ],
 )
 def test_a_key_is_the_one_given_else_that_of_the_presets_variables(
@@ -823,7 +873,7 @@ def test_bedrock_takes_a_bearer_key_or_signs_with_a_key_of_that_form(
         ("", {}, EITHER),
         ("", {"AWS_ACCESS_KEY_ID": ID}, EITHER),
         ("", {"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}, EITHER),
-        ("apiKey: '${MINE}'", AWS, "the variable in apiKey"),
+        ("apiKey: '${MINE}'", AWS, "MINE"),
         ("api: openai", AWS, "AWS_BEARER_TOKEN_BEDROCK"),
     ],
 )

@@ -135,7 +135,11 @@ def test_a_state_over_another_says_more_of_the_same_world(tmp_path: Path) -> Non
         ("[]", "config: not right; input should be an object"),
         ("", "config: not right; input should be an object"),
         ("a: [", "line 1, column 5: "),
-        ("targets: {2026-01-01: {}}", "config: holds a value that JSON has no word for; quote"),
+        ("targets: &t {a/b: *t}", "config: holds itself; write out what the alias stands for"),
+        (
+            "targets: {2026-01-01: {}}",
+            "targets.2026-01-01: holds a value that JSON has no word for; quote",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_state_is_told_with_its_path(

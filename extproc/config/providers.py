@@ -19,6 +19,7 @@ from extproc.config.presets import (
     Preset,
 )
 from extproc.config.problems import Location, nearest
+from extproc.config.reading import unset_in
 from extproc.config.run import NAME, Compilation
 from extproc.snapshot import Passthrough
 from extproc.vocabulary import SIGNING_KEY, Api, Provider, ProviderName, Surface
@@ -177,8 +178,10 @@ def _key(
 ) -> str | None:
     """The provider's key; where one is wanted and there is none, that is noted."""
     if "api_key" in section.model_fields_set:
-        key = section.api_key.get_secret_value() if section.api_key else ""
-        where = "the variable in apiKey"
+        written = section.api_key.get_secret_value() if section.api_key else ""
+        unset = unset_in(written)
+        key = "" if unset else written
+        where = unset or "the variable in apiKey"
         wanted = True
     else:
         signing = preset.signing_key_names if APIS[section.api or preset.api].signs else ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin
 
@@ -23,12 +24,19 @@ _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # A brace ends a plain value inside `{…}`, so while YAML is read, those of references are others.
 _VEILED: Final = re.compile("\\$\ue000([A-Za-z_][A-Za-z0-9_]*)\ue001")
 
+_SHELLS: Final = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+"""A reference as shells allow it beside ours; anywhere but for a key it may well be meant."""
+
+_ENDLESS: Final = Problem("", "holds itself", "write out what the alias stands for")
+
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|true|false")
+
 
 def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
     """The file's content, checked for form; what its names refer to is `compile_config`'s matter.
 
-    A key whose `${NAME}` is not in `env` is absent rather than wrong: routing can be explained and
-    tested without keys. Any other reference that is not set is an error.
+    A key whose `${NAME}` is not in `env` is no error: routing can be explained and tested without
+    keys, and `unset_in` tells its name. Any other reference that is not set is one.
 
     Raises:
         ConfigError: with every problem of form.
@@ -39,20 +47,56 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
     problems: list[Problem] = []
     try:
         veiled = _REFERENCE.sub("$\ue000\\1\ue001", text)
-        tree = _resolved(parsed(veiled), env, (), problems)
+        written = parsed(veiled)
+        tree = _resolved(written, env, (), problems)
     except RecursionError:
-        raise ConfigError(
-            [Problem("", "holds itself", "write out what the alias stands for")]
-        ) from None
+        raise ConfigError([_ENDLESS]) from None
+    if not isinstance(tree, dict):
+        what = Problem("", "not a mapping", "write keys such as `routes:` at the top level")
+        raise ConfigError([*problems, what])
+    problems += _both_spellings(tree, ConfigFile, ())
+    try:
+        file = _formed(tree, written)
+    except ConfigError as error:
+        told = {problem.path for problem in problems}
+        problems += [problem for problem in error.problems if problem.path not in told]
     if problems:
         raise ConfigError(problems)
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            [Problem("", "not a mapping", "write keys such as `routes:` at the top level")]
-        )
-    if twice := list(_both_spellings(tree, ConfigFile, ())):
-        raise ConfigError(twice)
-    return validated(ConfigFile, tree)
+    return file
+
+
+def unset_in(key: str) -> str | None:
+    """The variable that should have held `key` and is not set, if that is what it says."""
+    found = _VEILED.search(key)
+    return found and found[1]
+
+
+def _formed(tree: object, written: object) -> ConfigFile:
+    """`tree` as a file. What the environment supplies is text, and a number where one is wanted."""
+    try:
+        return validated(ConfigFile, tree)
+    except ConfigError as error:
+        wrong = {problem.path for problem in error.problems}
+        again = _with_numbers(tree, written, wrong, ())
+        if again == tree:
+            raise
+    return validated(ConfigFile, again)
+
+
+def _with_numbers(node: object, written: object, wrong: Collection[str], at: Location) -> object:
+    """`node`, with numbers where something is `wrong` with what a reference brought."""
+    match node:
+        case dict():
+            assert isinstance(written, dict)
+            pairs = zip(node.items(), written.values(), strict=True)
+            return {k: _with_numbers(v, w, wrong, (*at, str(k))) for (k, v), w in pairs}
+        case list():
+            assert isinstance(written, list)
+            items = enumerate(zip(node, written, strict=True))
+            return [_with_numbers(v, w, wrong, (*at, i)) for i, (v, w) in items]
+        case str() if path_of(at) in wrong and _VEILED.fullmatch(f"{written}"):
+            return json.loads(node) if _NUMBER.fullmatch(node) else node
+    return node
 
 
 def read_text(path: Path) -> str:
@@ -81,16 +125,41 @@ def validated(section: type[_S], tree: object, hidden: Location = ()) -> _S:
 
     """
     try:
+        unspeakable = list(_unspeakable(tree, ()))
+    except RecursionError:
+        raise ConfigError([_ENDLESS]) from None
+    if unspeakable:
+        raise ConfigError(
+            replace(problem, path=path_of(at[len(hidden) :])) for at, problem in unspeakable
+        )
+    try:
         # By way of JSON, since strict mode takes a list for a tuple only there.
         return section.model_validate_json(json.dumps(tree))
     except ValidationError as error:  # a ValueError too, so it comes first
         raise ConfigError(
             _problem(detail, section, hidden) for detail in error.errors(include_url=False)
         ) from None
-    except (TypeError, ValueError):
-        raise ConfigError(
-            [Problem("", "holds a value that JSON has no word for", "quote dates and keys")]
-        ) from None
+
+
+def _unspeakable(node: object, at: Location) -> Iterator[tuple[Location, Problem]]:
+    """What YAML can say and JSON can't."""
+    match node:
+        case dict():
+            for key, value in node.items():
+                here = (*at, str(key))
+                yield from _unspeakable(key, here)
+                yield from _unspeakable(value, here)
+        case list():
+            for index, item in enumerate(node):
+                yield from _unspeakable(item, (*at, index))
+        case str():
+            if any("\ud800" <= char <= "\udfff" for char in node):
+                yield at, Problem("", "holds half a character", "write the whole one")
+        case None | bool() | int() | float():
+            pass
+        case _:
+            what = "holds a value that JSON has no word for"
+            yield at, Problem("", what, "quote dates and keys")
 
 
 def parsed(text: str) -> object:
@@ -122,11 +191,18 @@ def _resolved(
             return [_resolved(item, env, (*at, i), problems) for i, item in enumerate(node)]
         case str():
             text = _unveiled(node)
-            missing = [name for name in _REFERENCE.findall(text) if name not in env]
+            is_key = at[-1:] in {("apiKey",), ("api_key",)}
+            if "${" in _REFERENCE.sub("", text) or (is_key and _SHELLS.fullmatch(text)):
+                what = "looks like a reference to the environment and is none"
+                remedy = "write `${NAME}`, the name in letters, digits and `_`"
+                problems.append(Problem(path_of(at), what, remedy))
+                return text
+            names = _REFERENCE.findall(text)
+            if is_key and not all(env.get(name) for name in names):
+                return _VEILED.sub(lambda found: env.get(found[1]) or found[0], node)
+            missing = [name for name in names if name not in env]
             if not missing:
                 return _REFERENCE.sub(lambda found: env[found[1]], text)
-            if at[-1:] in {("apiKey",), ("api_key",)}:
-                return None
             problems.append(
                 Problem(path_of(at), f"{missing[0]} is not set", "set it in the environment")
             )
@@ -183,7 +259,9 @@ def _problem(
         case "value_error":
             return Problem(path, "not right", str(error["ctx"]["error"]))
         case "literal_error" | "enum":
-            return Problem(path, "not one of the values", f"use {error['ctx']['expected']}")
+            expected = error["ctx"]["expected"]
+            remedy = f"use {'true' if expected == 'True' else expected}"  # as YAML and JSON have it
+            return Problem(path, "not one of the values", remedy)
         case _:
             return Problem(path, "not right", error["msg"][0].lower() + error["msg"][1:])
 
@@ -194,7 +272,7 @@ def _keys_at(section: Any, location: Location) -> list[str]:  # noqa: ANN401  a 
         fields = _fields(section)
         annotation = fields[str(part)].annotation if str(part) in fields else section
         section = next(_sections(annotation), section)
-    return [name for name in _fields(section) if "_" not in name]
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _fields(section: type[Section]) -> dict[str, Any]:
