@@ -369,6 +369,20 @@ def test_a_whole_answer_is_the_same_events() -> None:
     ]
 
 
+def test_text_with_citations_is_text() -> None:
+    citation = {"title": "t", "sourceContent": [{"text": "s"}]}
+    cited = {"content": [{"text": "So it "}, {"text": "says."}], "citations": [citation]}
+    assert whole({"text": "Look: "}, {"citationsContent": cited}, {"citationsContent": {}}) == [
+        STARTED,
+        TextDelta("Look: "),
+        TextDelta("So it "),
+        TextDelta("says."),
+        DONE,
+        TOLD,
+        Ended(),
+    ]
+
+
 def test_a_whole_answer_may_be_empty() -> None:
     assert whole(usage=None) == [STARTED, DONE, Ended()]
 

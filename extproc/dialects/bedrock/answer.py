@@ -146,8 +146,19 @@ class _Reasoning(Struct, rename="camel"):
     redacted_content: str | None = None
 
 
+class _Cited(Struct):
+    text: str | None = None
+
+
+class _Citations(Struct):
+    """Text with what it rests on; in a stream, it is text like any other."""
+
+    content: list[_Cited] = []
+
+
 class _Block(Struct, rename="camel"):
     text: str | None = None
+    citations_content: _Citations | None = None
     tool_use: _Call | None = None
     reasoning_content: _Reasoning | None = None
 
@@ -363,6 +374,9 @@ def _content(blocks: list[_Block], answer_id: str) -> list[Event]:
         thought, call = block.reasoning_content, block.tool_use
         if block.text:
             found.append(TextDelta(block.text))
+        if block.citations_content:
+            cited = block.citations_content.content
+            found += [TextDelta(piece.text) for piece in cited if piece.text]
         if thought and thought.redacted_content is not None:
             found.append(RedactedThinking(thought.redacted_content))
         if thought and thought.reasoning_text:
