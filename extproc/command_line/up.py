@@ -11,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from extproc.command_line.loading import complain
 from extproc.command_line.standing_in import StandIns, add_choice
 from extproc.config import Compiled, ConfigError, read_text
 from extproc.envoy_config import CONFIG_FILE, TcpAddress, write
+from extproc.servers.envoy_admin import EnvoyAdmin
+from extproc.servers.envoy_drain import drain
 from extproc.servers.process_tree import Child, ChildError, run_together
 from extproc.vocabulary import ProviderName
 
@@ -72,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
             write(Path(directory), compiled.snapshot, deployment, compiled.keys)
             envoy_json = Path(directory) / CONFIG_FILE
             router_child = _router(arguments, choice, Path(directory))
-            children = [router_child, _envoy(arguments, binary, envoy_json)]
+            drain_timeout_s = compiled.snapshot.drain_timeout_s
+            children = [router_child, _envoy(arguments, binary, envoy_json, drain_timeout_s)]
             if choice.which != "none":  # a provider without a key may come by a reload
                 children.insert(0, _stand_in(arguments))
             asyncio.run(run_together(children, lambda: _announce(arguments, compiled, stand_ins)))
@@ -130,10 +134,13 @@ def _router(arguments: argparse.Namespace, choice: StandIns, directory: Path) ->
         *("--envoy", str(directory)),
         *("--stand-ins", choice.which, "--stand-in-url", choice.url),
     ]
-    return Child("the router", command, _get(arguments.admin_port, "/readyz"))
+    is_ready = _get(arguments.admin_port, "/readyz")
+    return Child("the router", command, is_ready, takes_hangup=True)
 
 
-def _envoy(arguments: argparse.Namespace, binary: Path, envoy_json: Path) -> Child:
+def _envoy(
+    arguments: argparse.Namespace, binary: Path, envoy_json: Path, drain_timeout_s: float
+) -> Child:
     command = [
         *(str(binary), "--config-path", str(envoy_json)),
         *("--concurrency", str(arguments.concurrency)),
@@ -141,7 +148,14 @@ def _envoy(arguments: argparse.Namespace, binary: Path, envoy_json: Path) -> Chi
     ]
     # Its keys come from files; nothing of the environment is its business.
     env = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR"}}
-    return Child("Envoy", command, _get(arguments.envoy_admin_port, "/ready"), env=env)
+    admin = EnvoyAdmin(f"http://{_LOOPBACK}:{arguments.envoy_admin_port}")
+    return Child(
+        "Envoy",
+        command,
+        _get(arguments.envoy_admin_port, "/ready"),
+        env=env,
+        drain=partial(drain, admin, drain_timeout_s),
+    )
 
 
 def _stand_in(arguments: argparse.Namespace) -> Child:

@@ -1,15 +1,19 @@
-"""What Envoy's admin server says of the files it watches: which versions it runs, or refuses."""
+"""What Envoy's admin server says: which versions of its files it runs or refuses, what is open."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
 _STATS: Final = r"(\.version_text|\.update_rejected|^cluster_manager\.warming_clusters)$"
+_OPEN: Final = r"^(http\.llm\.downstream_rq_active|cluster\.extproc[^.]*\.upstream_rq_active)$"
+"""Clients' requests, and what the router is being told or asked."""
+
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=2.0)
 
 
@@ -39,6 +43,11 @@ def progress_of(stats: str) -> Progress:
     return Progress(frozenset(versions), refused, warming)
 
 
+def open_of(stats: str) -> int:
+    """`stats` as the admin server prints them."""
+    return sum(map(int, re.findall(r"_active: ([0-9]+)$", stats, re.MULTILINE)))
+
+
 class EnvoyAdmin:
     """Asks the admin server at `url`; `http://127.0.0.1:9901`."""
 
@@ -47,11 +56,28 @@ class EnvoyAdmin:
 
     async def progress(self) -> Progress | None:
         """None if nobody, or nobody like Envoy, answers there."""
+        stats = await self._stats(_STATS)
+        return None if stats is None else progress_of(stats)
+
+    async def open_requests(self) -> int | None:
+        """None as in `progress`."""
+        stats = await self._stats(_OPEN)
+        return None if stats is None else open_of(stats)
+
+    async def let_nobody_in(self) -> None:
+        """New connections are refused, those that are kept alive end with their next answer."""
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with aiohttp.ClientSession(self.url, timeout=_TIMEOUT) as session:
+                for path in ("/healthcheck/fail", "/drain_listeners"):
+                    async with session.post(path):
+                        pass
+
+    async def _stats(self, names: str) -> str | None:
         try:
             async with (
                 aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-                session.get(f"{self.url}/stats", params={"filter": _STATS}) as answer,
+                session.get(f"{self.url}/stats", params={"filter": names}) as answer,
             ):
-                return progress_of(await answer.text()) if answer.status == 200 else None
+                return await answer.text() if answer.status == 200 else None
         except (TimeoutError, aiohttp.ClientError, ValueError):
             return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -66,6 +68,27 @@ class Up:
         assert children.keys() == CHILDREN.keys()
         return children
 
+    def post(self) -> httpx.Response:
+        return httpx.post(self.base_url + CHAT, json=HELLO, trust_env=False, timeout=30)
+
+    def fault(self, **fields: object) -> None:
+        """For every request to the first provider from now on."""
+        url = f"http://{LOOPBACK}:{self.ports['stand-in-port']}/anthropic/fault"
+        httpx.put(url, json=fields, trust_env=False).raise_for_status()
+
+    def open_requests(self) -> int:
+        url = f"http://{LOOPBACK}:{self.ports['envoy-admin-port']}/stats"
+        name = "http.llm.downstream_rq_active"
+        stats = httpx.get(url, params={"filter": name}, trust_env=False).text
+        return int(stats.removeprefix(f"{name}: "))
+
+    def lets_in(self) -> bool:
+        try:
+            socket.create_connection((LOOPBACK, self.ports["port"])).close()
+        except OSError:
+            return False
+        return True
+
     def assert_nothing_left(self, children: dict[str, int]) -> None:
         eventually(lambda: not any(map(runs, children.values())), "the children to end")
         for port in self.ports.values():
@@ -120,6 +143,52 @@ def test_the_first_request_works_as_curl_sends_it(up: Up) -> None:
     answer = httpx.post(command[1], content=command[2], headers=form, trust_env=False, verify=False)
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"]
+
+
+def test_a_signal_lets_what_is_open_finish_and_be_recorded(up: Up) -> None:
+    children = up.wait_ready()
+    ended = [up.post() for _ in range(10)]
+    up.fault(delay_s=1)
+    with ThreadPoolExecutor() as threads:
+        still_open = threads.submit(up.post)
+        eventually(lambda: up.open_requests() == 1, "the request")
+        up.program.send(signal.SIGTERM)
+        eventually(lambda: not up.lets_in(), "the listener to be closed")
+        answers = [*ended, still_open.result()]
+    assert up.program.wait() == 0
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[-1].headers["connection"] == "close"
+    lines = [line for line in up.program.output().splitlines() if line.startswith("{")]
+    ids = {answer.headers["x-router-decision"] for answer in answers}
+    assert {json.loads(line)["id"] for line in lines} == ids
+    up.assert_nothing_left(children)
+
+
+def test_a_second_signal_waits_for_no_request(up: Up) -> None:
+    children = up.wait_ready()
+    up.fault(hang=True)
+    with ThreadPoolExecutor() as threads:
+        cut_off = threads.submit(up.post)
+        eventually(lambda: up.open_requests() == 1, "the request")
+        up.program.send(signal.SIGTERM)
+        eventually(lambda: not up.lets_in(), "the listener to be closed")
+        up.program.send(signal.SIGTERM)
+        assert up.program.wait(5) == 0
+        assert isinstance(cut_off.exception(), httpx.TransportError)
+    up.assert_nothing_left(children)
+
+
+def test_a_hangup_loads_the_config_at_once(up: Up) -> None:
+    up.wait_ready()
+    up.program.send(signal.SIGHUP)
+    config = f"http://{LOOPBACK}:{up.ports['admin-port']}/config"
+
+    def is_loaded() -> bool:
+        last: object = httpx.get(config, trust_env=False).json()["last_reload"]
+        return last is not None
+
+    eventually(is_loaded, "another load of the same file")
+    assert up.program.status is None
 
 
 EDITED = """
