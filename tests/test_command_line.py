@@ -358,6 +358,13 @@ def test_now_decides_which_times_are_past(
         ({}, ["CONFIG", "absent.json"], 1, "absent.json: can't be read (No such file"),
         ({"r": "{}"}, ["CONFIG", "r", "--state", "absent"], 1, "absent: can't be read (No such"),
         ({"r": "{}", "s": "a: 1"}, ["CONFIG", "r", "--state", "s"], 1, "a: unknown key; known"),
+        ({"r": "{}", "s": "[]"}, ["CONFIG", "r", "--state", "s"], 1, "s: not right; input should"),
+        (
+            {"r": "{}", "s": "targets: {openai/gpt-4: {}}"},
+            ["CONFIG", "r", "--state", "s"],
+            1,
+            "s: targets.openai/gpt-4: no target is called openai/gpt-4; did you mean openai/",
+        ),
         ({"r": '{"body": {}, "path": 3}'}, ["CONFIG", "r"], 1, "not an object of path, headers"),
         ({"r": '{"body": {}, "header": {}}'}, ["CONFIG", "r"], 1, "unknown field `header`"),
         ({"r": '\n{"body": {}, "path": 3}'}, ["CONFIG", "--jsonl", "r"], 1, "line 2: not an obj"),
@@ -586,6 +593,29 @@ def test_requests_that_diff_can_not_read_are_one_line(
     said = Said(capsys, "diff", str(SEED_FILE), str(SEED_FILE), path)
     assert (said.status, said.out) == (1, "")
     assert expected in said.err
+
+
+def test_diff_says_which_of_two_files_is_wrong(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    requests, wrong = write("", "none"), write("routes: []", "wrong.yaml")
+    for files in ((str(SEED_FILE), wrong), (wrong, str(SEED_FILE))):
+        said = Said(capsys, "diff", *files, requests)
+        assert (said.status, said.out) == (1, "")
+        assert said.err.startswith(f"{wrong}: routes: no catch-all; ")
+    absent = f"{wrong}.not"
+    assert Said(capsys, "diff", absent, wrong, requests).err.startswith(f"{absent}: can't be read")
+
+
+def test_a_state_may_name_targets_that_one_of_two_configs_has(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    new = write("routes: [{match: {default: true}, model: o3}]", "new.yaml")
+    words = ("diff", str(SEED_FILE), new, write("", "none"), "--state")
+    both = "targets: {openai/o3: {}, openai/gpt-4o: {}, openai/gpt-5: {}}"
+    said = Said(capsys, *words, write(both, "state.yaml"))
+    assert said.status == 1
+    assert said.err.count("no target is called") == said.err.count("openai/gpt-5;") == 1
 
 
 def test_flags_may_stand_before_arguments_and_between_them(

@@ -69,7 +69,9 @@ def file(directory: Path, text: str) -> Path:
 def problem(directory: Path, text: str, *, cases: bool = False) -> str:
     with pytest.raises(ConfigError) as caught:
         (read_cases if cases else read_state)(file(directory, text))
-    return str(caught.value)
+    told = str(caught.value)
+    assert all(line.startswith(f"{directory}/file.yaml: ") for line in told.splitlines())
+    return told.removeprefix(f"{directory}/file.yaml: ")
 
 
 # State
@@ -132,10 +134,10 @@ def test_a_state_over_another_says_more_of_the_same_world(tmp_path: Path) -> Non
         ("targets: {a/b: {ttfbMs: -1}}", "targets.a/b.ttfbMs: not right; input should be greater"),
         ("targets: {a/b: {cachedShare: 2}}", "targets.a/b.cachedShare: not right; input should be"),
         ("calibration: {gpt: 1}", "calibration.gpt"),
-        ("[]", "config: not right; input should be an object"),
-        ("", "config: not right; input should be an object"),
+        ("[]", "not right; input should be an object"),
+        ("", "not right; input should be an object"),
         ("a: [", "line 1, column 5: "),
-        ("targets: &t {a/b: *t}", "config: holds itself; write out what the alias stands for"),
+        ("targets: &t {a/b: *t}", "holds itself; write out what the alias stands for"),
         (
             "targets: {2026-01-01: {}}",
             "targets.2026-01-01: holds a value that JSON has no word for; quote",
@@ -173,7 +175,7 @@ def test_what_a_case_does_not_say_is_not_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", "file.yaml: not a list; write a list of cases"),
+        ("{}", "not a list; write a list of cases"),
         (f"[{CASE}, {CASE}]", "a: names two cases; give each its own name"),
         ("[{name: a, request: {}}]", "[0].expect: missing; it is required"),
         ("[{name: a, expect: {}}]", "[0].request: missing; it is required"),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from extproc.command_line import world
 from extproc.command_line.loading import complain, load, requests_of
-from extproc.config import ConfigError
+from extproc.config import ConfigError, named_after
 from extproc.explain import RequestError, explain
+from extproc.snapshot import Snapshot
 from extproc.vocabulary import Decision
 
 
@@ -35,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        old, new = load(arguments.old).snapshot, load(arguments.new).snapshot
-        given = world.world_of(arguments)
+        old, new = (_loaded(path) for path in (arguments.old, arguments.new))
+        given = world.world_of(arguments, old, new)
         view = given.state.view()
         moves: list[Move] = []
         costs = [0.0, 0.0]
@@ -78,6 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{_dollars(costs[1])}{change}", end="")
     print(f", without {uncounted} whose cost is unknown" if uncounted else "")
     return 0
+
+
+def _loaded(path: Path) -> Snapshot:
+    with named_after(path):
+        return load(path).snapshot
 
 
 def _goes(decision: Decision) -> str:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         snapshot = load(arguments.config).snapshot
-        given = world.world_of(arguments)
+        given = world.world_of(arguments, snapshot)
         view = given.state.view()
         if arguments.request:
             request = written_request(read_bytes(arguments.request))

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         snapshot = load(arguments.config).snapshot
-        given = world.world_of(arguments)
+        given = world.world_of(arguments, snapshot)
         cases = read_cases(arguments.cases)
         misses = {case.name: _misses(case, snapshot, given) for case in cases}
     except (ConfigError, RequestError) as error:

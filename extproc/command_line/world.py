@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from extproc.config.problems import ConfigError, Problem, named_after, nearest, path_of
 from extproc.config.world import StateSection, read_state
 from extproc.policy.draw import DRAW_BITS
+from extproc.snapshot import Snapshot
 
 DEFAULT_NOW: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """A fixed moment, so that the same question has the same answer tomorrow."""
@@ -44,10 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def world_of(arguments: argparse.Namespace) -> World:
-    """Raises `ConfigError` for a state file that is not one."""
-    state = read_state(arguments.state) if arguments.state else StateSection()
+def world_of(arguments: argparse.Namespace, *snapshots: Snapshot) -> World:
+    """Raises `ConfigError` for a state file that is not one, or not of any of `snapshots`."""
+    state = StateSection()
+    if arguments.state:
+        state = read_state(arguments.state)
+        known = {target for snapshot in snapshots for target in snapshot.targets}
+        with named_after(arguments.state):
+            _check_targets(state, known)
     return World(state, arguments.now, arguments.seed)
+
+
+def _check_targets(state: StateSection, known: Collection[str]) -> None:
+    unknown = [name for name in state.targets if name not in known]
+    if unknown:
+        raise ConfigError(
+            Problem(path_of(("targets", name)), f"no target is called {name}", nearest(name, known))
+            for name in unknown
+        )
 
 
 def _moment(text: str) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 Location = tuple[str | int, ...]
 """Where something stands in a file: keys and positions, from the top."""
@@ -33,6 +35,20 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def named_after(file: Path) -> Iterator[None]:
+    """Puts the file before what is wrong in it, where there are several that could be meant."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(
+            problem
+            if problem.path.startswith(f"{file}")
+            else replace(problem, path=f"{file}: {problem.path}" if problem.path else f"{file}")
+            for problem in error.problems
+        ) from None
 
 
 def path_of(location: Iterable[str | int]) -> str:

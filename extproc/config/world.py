@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from extproc.config.file import Section, Share, Text
-from extproc.config.problems import ConfigError, Problem
+from extproc.config.problems import ConfigError, Problem, named_after
 from extproc.config.reading import parsed, read_text, validated
 from extproc.state.view import Breaker, TargetView, View
 from extproc.text.tokens import Calibration, Family, Output
@@ -113,17 +113,19 @@ class _Cases(Section):
 
 def read_state(path: Path) -> StateSection:
     """Raises `ConfigError`."""
-    return validated(StateSection, parsed(read_text(path)))
+    with named_after(path):
+        return validated(StateSection, parsed(read_text(path)))
 
 
 def read_cases(path: Path) -> tuple[CaseSection, ...]:
     """Raises `ConfigError`, also when two cases have one name."""
-    tree = parsed(read_text(path))
-    if not isinstance(tree, list):
-        raise ConfigError([Problem(str(path), "not a list", "write a list of cases")])
-    cases = validated(_Cases, {"cases": tree}, ("cases",)).cases
-    names = [case.name for case in cases]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError([Problem(name, "names two cases", "give each its own name")])
+    with named_after(path):
+        tree = parsed(read_text(path))
+        if not isinstance(tree, list):
+            raise ConfigError([Problem("", "not a list", "write a list of cases")])
+        cases = validated(_Cases, {"cases": tree}, ("cases",)).cases
+        names = [case.name for case in cases]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError([Problem(name, "names two cases", "give each its own name")])
     return cases
