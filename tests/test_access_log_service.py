@@ -166,6 +166,18 @@ def test_attempts_at_targets_that_are_not_configured_leave_no_trace(router: Rout
     assert router.metrics.registry.get_sample_value(name, labels) is None
 
 
+def test_a_breaker_that_a_config_closes_is_shown_closed(router: Router) -> None:
+    def shown() -> float | None:
+        registry = router.metrics.registry
+        return registry.get_sample_value("extproc_breaker_state", {"target": SONNET})
+
+    failed = {"target": SONNET, "status": "500"}
+    exported(router, attempts(*(failed | {"request_id": f"r{i}"} for i in range(5))))
+    assert shown() == 2
+    router.use(snapshot_of(SEED.replace("enabled: true", "enabled: false")))
+    assert shown() == 0
+
+
 def test_an_outcome_is_priced_by_the_config_it_was_decided_under(router: Router, log: Path) -> None:
     record = decided(router)
     router.use(snapshot_of("routes: [{match: {default: true}, model: gpt-4o}]"))

@@ -235,19 +235,29 @@ def test_entries_lag_and_dropped_lines_are_counted(metrics: Metrics) -> None:
     assert series_of(metrics, "undecided_total") == {("413",): 1, ("other",): 1}
 
 
-def test_the_series_of_targets_that_are_gone_are_dropped(metrics: Metrics) -> None:
+def test_the_series_of_targets_that_are_gone_are_dropped_and_do_not_come_back(
+    metrics: Metrics,
+) -> None:
     decision = decision_on(SNAPSHOT, SUMMARY)
-    for target in (HAIKU, GPT):
-        metrics.finished(finished(decision, target=target, ending=Ending.ABORTED))
-        metrics.attempted(attempt(target))
-        metrics.breaker_changed(target, Breaker.OPEN)
-    metrics.decided(decision, 1)
-    metrics.forget({HAIKU})
+
+    def tell() -> None:
+        metrics.decided(decision, 1)
+        for target in (HAIKU, GPT):
+            metrics.finished(finished(decision, target=target, ending=Ending.ABORTED))
+            metrics.attempted(attempt(target))
+            metrics.breaker_changed(target, Breaker.OPEN)
+
+    tell()
+    assert HAIKU in generate_latest(metrics.registry).decode()
+    metrics.configured(snapshot_of(CATCH_ALL))
+    tell()  # under way when the config changed
     text = generate_latest(metrics.registry).decode()
     assert HAIKU not in text
-    assert GPT in text
-    metrics.attempted(attempt(HAIKU))
-    assert value(metrics, "attempts_total", target=HAIKU, result="ok") == 1
+    assert series_of(metrics, "attempts_total") == {(GPT, "ok"): 2}
+    assert series_of(metrics, "requests_total") == {("route-3", "2xx"): 4}
+    metrics.configured(SNAPSHOT)
+    tell()
+    assert series_of(metrics, "attempts_total") == {(GPT, "ok"): 3, (HAIKU, "ok"): 1}
 
 
 # What clients say

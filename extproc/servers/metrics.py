@@ -43,6 +43,7 @@ class Metrics:
         self._apps = Capped(APPS_MAX)
         self._tasks = Capped(0)
         self._tasks.admit([UNKNOWN_TASK])
+        self._targets: Collection[TargetId] = ()
         self._series.build[__version__, platform.python_version()].set(1)
 
     @property
@@ -52,7 +53,12 @@ class Metrics:
     # The config
 
     def configured(self, snapshot: Snapshot) -> None:
-        """`snapshot` runs from now on: its hash is shown, its apps and task types told apart."""
+        """`snapshot` runs from now on: its hash is shown, its apps and task types told apart.
+
+        Of targets that it does not have nothing is shown, though their requests may still end.
+        """
+        self._forget(set(self._targets) - snapshot.targets.keys())
+        self._targets = snapshot.targets.keys()
         self._series.config.forget([values[0] for values in self._series.config])
         self._series.config[(snapshot.config,)].set(1)
         self._apps.admit(snapshot.apps.allowed)
@@ -68,11 +74,6 @@ class Metrics:
         if ok:
             self._series.reloaded_at.set(now)
 
-    def forget(self, targets: Collection[TargetId]) -> None:
-        """Drop the series of targets that the config no longer has."""
-        for forget in self._series.of_targets:
-            forget(targets)
-
     # Requests
 
     def decided(self, decision: Decision, decide_us: int) -> None:
@@ -86,13 +87,13 @@ class Metrics:
             series.rejections[(reason,)].inc(count)
         if decision.refusal:
             series.refusals[(decision.refusal.kind,)].inc()
-        elif decision.chain:
-            first = decision.chain[0].target.id
+        elif decision.chain and (first := decision.chain[0].target.id) in self._targets:
             choice = decision.choice.value if decision.choice else NONE
             series.decisions[first, decision.route or NONE, choice].inc()
 
     def attempted(self, attempt: Attempt) -> None:
-        self._series.attempts[attempt.target, result_of(attempt)].inc()
+        if attempt.target in self._targets:
+            self._series.attempts[attempt.target, result_of(attempt)].inc()
 
     def finished(self, finished: Finished) -> None:
         series, record, outcome = self._series, finished.record, finished.outcome
@@ -103,6 +104,8 @@ class Metrics:
             return
         if _first_target(record) not in {None, target}:
             series.fallbacks[(route,)].inc()
+        if target not in self._targets:
+            return
         if outcome.ending is not Ending.COMPLETE:
             series.incomplete[target, outcome.ending.value].inc()
         series.duration[(target,)].observe(outcome.duration_ms * _MS)
@@ -146,10 +149,15 @@ class Metrics:
         if outcome.baseline_cost_usd is not None:
             series.baseline_cost[route, label].inc(outcome.baseline_cost_usd)
 
+    def _forget(self, targets: Collection[TargetId]) -> None:
+        for forget in self._series.of_targets:
+            forget(targets)
+
     # The router
 
     def breaker_changed(self, target: TargetId, state: Breaker) -> None:
-        self._series.breaker[(target,)].set(_BREAKER[state])
+        if target in self._targets:
+            self._series.breaker[(target,)].set(_BREAKER[state])
 
     def loop_lagged(self, seconds: float) -> None:
         self._series.loop_lag.observe(seconds)

@@ -28,7 +28,7 @@ from extproc.servers.telemetry import Exporter
 from extproc.settle import settled
 from extproc.snapshot import Snapshot
 from extproc.state.state import State
-from extproc.state.view import View
+from extproc.state.view import Breaker, View
 from extproc.vocabulary import Decision
 
 SNAPSHOTS_MAX: Final = 8
@@ -65,10 +65,13 @@ class Router:
 
     def use(self, snapshot: Snapshot) -> None:
         """Decide by `snapshot` from now on."""
-        self.metrics.forget(self.snapshot.targets.keys() - snapshot.targets.keys())
+        was_broken = list(self.state.broken)
         self.snapshot = snapshot
         self.state.configure(snapshot)
         self.metrics.configured(snapshot)
+        for target in was_broken:
+            if target not in self.state.broken:  # another `healthCheck` begins anew
+                self.metrics.breaker_changed(target, Breaker.CLOSED)
         self._recent.pop(snapshot.config, None)
         self._recent[snapshot.config] = snapshot
         if len(self._recent) > SNAPSHOTS_MAX:
@@ -89,8 +92,7 @@ class Router:
         now = time.time()
         for change in self.state.attempted(attempt, now):
             self.metrics.breaker_changed(change.target, change.new)
-        if attempt.target in self.snapshot.targets:
-            self.metrics.attempted(attempt)
+        self.metrics.attempted(attempt)
 
     def ended(self, ended: Ended) -> None:
         """Raises `msgspec.DecodeError` and the like if its record is none."""
