@@ -97,6 +97,28 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 
 
 @dataclass(frozen=True, slots=True)
+class ChatForm:
+    """How an OpenAI-compatible provider wants what the router writes for it.
+
+    `output_limit_field` is what it calls the most tokens it may answer with, `seed_field` the
+    seed. `takes_user` and `takes_stream_options` say whether it knows these fields; who does not
+    know the latter tells a stream's usage unasked. `short_call_ids`: those of tool calls are nine
+    letters and digits. `strict_turns`: a system's message only leads, and a user's never follows a
+    tool's result at once.
+    """
+
+    output_limit_field: str = "max_tokens"
+    seed_field: str = "seed"
+    takes_user: bool = True
+    takes_stream_options: bool = True
+    short_call_ids: bool = False
+    strict_turns: bool = False
+
+
+USUAL_CHAT_FORM: Final = ChatForm()
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """Where a provider is and how it is spoken to; no secret in it.
 
@@ -105,9 +127,8 @@ class Provider:
     is empty, requests are signed with the key, which is a `SIGNING_KEY`, and it is never sent.
     `has_credential` says whether a key is known, never which. `endpoints` are the APIs of clients
     that it speaks itself, and where below `base_path`, with `{model}` for the upstream model's
-    name; to the others a request is translated into `api`, whose own headers are `api_headers`.
-    `output_limit_field` is what an OpenAI-compatible provider calls the most tokens it may answer
-    with.
+    name; to the others a request is translated into `api`, whose own headers are `api_headers`, and
+    which an OpenAI-compatible provider takes in its `chat_form`.
     """
 
     name: ProviderName
@@ -124,7 +145,7 @@ class Provider:
     api: Api = Api.OPENAI
     endpoints: Mapping[Surface, str] = field(default_factory=dict)
     api_headers: Mapping[str, str] = field(default_factory=dict)
-    output_limit_field: str = "max_tokens"
+    chat_form: ChatForm = USUAL_CHAT_FORM
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import (
     Api,
     Candidate,
+    ChatForm,
     Decision,
     Model,
     ModelName,
@@ -33,7 +34,7 @@ def candidate(
 ) -> Candidate:
     """A target called `name` of the model `model`; `endpoints` by their surface."""
     native = {Surface(surface): end for surface, end in endpoints.items()}
-    provider = replace(HOME, api=api, endpoints=native, output_limit_field=limit)
+    provider = replace(HOME, api=api, endpoints=native, chat_form=ChatForm(limit))
     one = replace(target(model), id=TargetId(name), provider=provider)
     return Candidate(one, 1, None, None)
 

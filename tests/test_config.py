@@ -42,6 +42,7 @@ from extproc.snapshot import (
 from extproc.text.tokens import Family
 from extproc.vocabulary import (
     Api,
+    ChatForm,
     Limits,
     Model,
     ModelName,
@@ -465,7 +466,7 @@ def test_every_key_reaches_what_runs() -> None:
             surface: f"/openai/deployments/{{model}}{end}?api-version=2024-06-01-preview"
             for surface, end in OPENAI_ENDS.items()
         },
-        output_limit_field="max_completion_tokens",
+        chat_form=ChatForm("max_completion_tokens"),
     )
     assert (target.upstream_model, target.weight, target.limits) == ("x", 2, Limits(6, 7))
     rates = Price(Rate(1), Rate(2), Rate(3), Rate(4), Rate(5))

@@ -29,6 +29,7 @@ from extproc.text.tokens import Calibration, Family, Measure, Output, measure
 from extproc.vocabulary import (
     Api,
     Candidate,
+    ChatForm,
     Decision,
     History,
     Model,
@@ -147,7 +148,7 @@ def provider(rng: Random, name: str) -> Provider:
         region=rng.choice(REGIONS),
         api=api,
         endpoints=dict.fromkeys(SPEAK[api] | more, "/x"),
-        output_limit_field=rng.choice(["max_tokens", "max_completion_tokens"]),
+        chat_form=ChatForm(rng.choice(["max_tokens", "max_completion_tokens"])),
     )
 
 
@@ -473,7 +474,7 @@ def named(asked: Asked) -> list[TargetId]:
 def form(asked: Asked, target: Target) -> object:
     """Two targets of one form are sent the same body, but for the model's name."""
     provider = target.provider
-    return speaks(asked, target) or (provider.api, provider.output_limit_field, target.model.name)
+    return speaks(asked, target) or (provider.api, provider.chat_form, target.model.name)
 
 
 def history(asked: Asked) -> History | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from hostile import CANARY, anything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.config.presets import PRESETS
 from extproc.dialects import openai_chat
 from extproc.dialects.conversation import (
     Audio,
@@ -38,6 +40,8 @@ from extproc.dialects.conversation import (
 from extproc.feature import Feature
 from extproc.text.tokens import Family
 from extproc.vocabulary import (
+    USUAL_CHAT_FORM,
+    ChatForm,
     Model,
     ModelName,
     Provider,
@@ -58,7 +62,7 @@ quickly = settings(deadline=None, max_examples=60, database=None)
 def target(
     family: Family = Family.OPENAI_O200K,
     *,
-    output_limit_field: str = "max_tokens",
+    chat_form: ChatForm = USUAL_CHAT_FORM,
     output_tokens_max: int | None = None,
     capabilities: Mapping[Feature, bool] | None = None,
 ) -> Target:
@@ -73,7 +77,7 @@ def target(
         has_credential=True,
         headers={},
         endpoints={Surface.CHAT: "/chat/completions"},
-        output_limit_field=output_limit_field,
+        chat_form=chat_form,
     )
     model = Model(
         ModelName("m"), None, capabilities or {}, family, output_tokens_max=output_tokens_max
@@ -629,6 +633,53 @@ def test_a_long_call_id_is_the_same_short_one_in_call_and_result() -> None:
     assert len(ids) == 2
 
 
+MISTRALS = PRESETS["mistral"].chat_form
+
+
+def test_mistral_is_told_nothing_that_it_refuses() -> None:
+    body = written(
+        of(user(Text("a")), stream=True, seed=1, user="u", output_tokens_max=9),
+        target(chat_form=MISTRALS),
+    )
+    assert body == {
+        "model": "m-1",
+        "messages": [{"role": "user", "content": "a"}],
+        "stream": True,
+        "random_seed": 1,
+        "max_tokens": 9,
+    }
+
+
+@pytest.mark.parametrize("call_id", ["call_1", "x" * 60, "abcDEF12_", "", "abcDEF123"])
+def test_the_calls_of_mistral_have_ids_of_nine_letters_and_digits(call_id: str) -> None:
+    history = of(assistant(ToolCall(call_id, "f", "{}")), user(ToolResult(call_id, (Text("a"),))))
+    called, result = written(history, target(chat_form=MISTRALS))["messages"]
+    short = called["tool_calls"][0]["id"]
+    assert re.fullmatch("[a-zA-Z0-9]{9}", short)
+    assert result["tool_call_id"] == short
+    assert (short == call_id) == (call_id == "abcDEF123")
+
+
+def test_mistral_hears_the_user_only_after_the_assistant_has_heard_of_results() -> None:
+    history = of(
+        user(Text("a")),
+        assistant(ToolCall("1", "f", "{}")),
+        user(ToolResult("1", (Text("b"), Image(PNG))), Text("c")),
+        Message(Role.SYSTEM, (Text("d"),)),
+        assistant(ToolCall("2", "f", "{}")),
+        user(ToolResult("2", (Text("e"),))),
+        Message(Role.SYSTEM, (Text("f"),)),
+        user(Text("g")),
+    )
+    messages = written(history, target(chat_form=MISTRALS))["messages"]
+    assert [message["role"] for message in messages] == [
+        *("user", "assistant", "tool", "assistant", "user", "user"),
+        *("assistant", "tool", "assistant", "user", "user"),
+    ]
+    assert messages[3] == {"role": "assistant", "content": "Done."}
+    assert (messages[5]["content"], messages[9]["content"]) == ("d", "f")
+
+
 def test_a_calls_signature_is_written_only_for_the_models_that_check_it() -> None:
     conversation = of(assistant(ToolCall("1", "f", "{}", signature="sig")))
     for family, has_it in [(Family.GEMINI, True), (Family.OPENAI_O200K, False)]:
@@ -700,7 +751,7 @@ def test_fields_are_written_where_the_api_has_them(
 
 
 def test_the_output_limit_goes_by_the_providers_name_and_the_models_most() -> None:
-    to = target(output_limit_field="max_completion_tokens", output_tokens_max=100)
+    to = target(chat_form=ChatForm("max_completion_tokens"), output_tokens_max=100)
     for asked, limit in [(99, 99), (101, 100), (None, None)]:
         body = written(of(user(Text("a")), output_tokens_max=asked), to)
         assert body.get("max_completion_tokens") == limit

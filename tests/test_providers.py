@@ -1,12 +1,13 @@
 """What a provider is: where, how it takes its key, and which APIs of clients it speaks itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from configs import CATCH_ALL, snapshot_of
 
 from extproc.config.presets import APIS, AZURE_VERSION, PRESETS
-from extproc.vocabulary import Api, Provider, ProviderName, Surface
+from extproc.vocabulary import Api, ChatForm, Provider, ProviderName, Surface
 
 CHAT = {Surface.CHAT: "/chat/completions", Surface.EMBEDDINGS: "/embeddings"}
 RESPONSES = {Surface.RESPONSES: "/responses"}
@@ -136,8 +137,17 @@ def test_a_file_may_say_that_a_preset_speaks_another_api() -> None:
 def test_the_limit_of_an_answer_is_called_as_its_provider_wants_it(preset: str) -> None:
     new = {"openai", "azure", "groq", "vllm"}
     wanted = "max_completion_tokens" if preset in new else "max_tokens"
-    assert provider(preset=preset, baseUrl=ON_A_URL).output_limit_field == wanted
-    assert provider(baseUrl=ON_A_URL).output_limit_field == "max_tokens"
+    assert provider(preset=preset, baseUrl=ON_A_URL).chat_form.output_limit_field == wanted
+    assert provider(baseUrl=ON_A_URL).chat_form == ChatForm()
+
+
+def test_only_mistral_wants_more_than_another_name_for_the_limit() -> None:
+    differ = {
+        name
+        for name, preset in PRESETS.items()
+        if replace(preset.chat_form, output_limit_field="max_tokens") != ChatForm()
+    }
+    assert differ == {"mistral"}
 
 
 # Azure

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from extproc.vocabulary import Api, Surface
+from extproc.vocabulary import USUAL_CHAT_FORM, Api, ChatForm, Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Preset:
 
     `base_url` is None where it differs from customer to customer. `key_required` is False where a
     provider runs with or without a key. `responses` says whether an OpenAI-compatible provider has
-    OpenAI's Responses API too, `output_limit_field` is as in `Provider`.
+    OpenAI's Responses API too, `chat_form` is as in `Provider`.
     """
 
     base_url: str | None
@@ -94,20 +94,32 @@ class Preset:
     key_required: bool = True
     base_url_example: str = ""
     responses: bool = False
-    output_limit_field: str = "max_tokens"
+    chat_form: ChatForm = USUAL_CHAT_FORM
     signing_key_names: tuple[str, ...] = ()
 
 
-_NEW_LIMIT: Final = "max_completion_tokens"
+# Its reasoning models refuse `max_tokens`.
+_OPENAIS: Final = ChatForm(output_limit_field="max_completion_tokens")
+
+# docs.mistral.ai, "API", chat completions; what it does not know is a 422 `extra_forbidden`.
+# GitHub: partITech/php-mistral, issue 76; anomalyco/opencode, issue 1680 (ids of calls); mistralai,
+# mistral-common, src/mistral_common/protocol/instruct/validator.py (ids, the order of roles), and
+# zed-industries/zed, issue 37021 (that order, in the API).
+_MISTRALS: Final = ChatForm(
+    seed_field="random_seed",
+    takes_user=False,
+    takes_stream_options=False,
+    short_call_ids=True,
+    strict_turns=True,
+)
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
-        # Its reasoning models refuse `max_tokens`.
         "openai": Preset(
             "https://api.openai.com/v1",
             ("OPENAI_API_KEY",),
             responses=True,
-            output_limit_field=_NEW_LIMIT,
+            chat_form=_OPENAIS,
         ),
         "anthropic": Preset(
             "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",), api=Api.ANTHROPIC
@@ -123,7 +135,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             ("AZURE_OPENAI_API_KEY",),
             api=Api.AZURE,
             base_url_example="https://RESOURCE.openai.azure.com",
-            output_limit_field=_NEW_LIMIT,
+            chat_form=_OPENAIS,
         ),
         "bedrock": Preset(
             None,
@@ -132,10 +144,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             base_url_example="https://bedrock-runtime.REGION.amazonaws.com",
             signing_key_names=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
         ),
-        "mistral": Preset("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",)),
-        "groq": Preset(
-            "https://api.groq.com/openai/v1", ("GROQ_API_KEY",), output_limit_field=_NEW_LIMIT
-        ),
+        "mistral": Preset("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), chat_form=_MISTRALS),
+        "groq": Preset("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), chat_form=_OPENAIS),
         "together": Preset("https://api.together.xyz/v1", ("TOGETHER_API_KEY",)),
         "openrouter": Preset("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
         "ollama": Preset("http://127.0.0.1:11434/v1", (), key_required=False),
@@ -143,7 +153,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             "http://127.0.0.1:8000/v1",
             ("VLLM_API_KEY",),
             key_required=False,
-            output_limit_field=_NEW_LIMIT,
+            chat_form=_OPENAIS,
         ),
     }
 )

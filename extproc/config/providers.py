@@ -96,7 +96,7 @@ def _new_provider(
         api=api,
         endpoints=MappingProxyType(_endpoints(api, base_path, section, preset)),
         api_headers=MappingProxyType(facts.headers),
-        output_limit_field=preset.output_limit_field,
+        chat_form=preset.chat_form,
     )
 
 

@@ -43,7 +43,7 @@ def _alike(kept: list[Candidate], target: Target, surface: Surface) -> bool:
     return not kept or _form(kept[0].target, surface) == _form(target, surface)
 
 
-def _form(target: Target, surface: Surface) -> tuple[str, ...] | None:
+def _form(target: Target, surface: Surface) -> tuple[object, ...] | None:
     """What a target's body depends on beyond the client's; None: on nothing but its model's name.
 
     What is known of a model decides how it is asked, so that the same API does not mean the same
@@ -52,4 +52,4 @@ def _form(target: Target, surface: Surface) -> tuple[str, ...] | None:
     if is_native(target, surface):
         return None
     provider = target.provider
-    return provider.api, provider.output_limit_field, target.model.name, target.upstream_model
+    return provider.api, provider.chat_form, target.model.name, target.upstream_model

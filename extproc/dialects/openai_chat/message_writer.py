@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from typing import Final
@@ -28,9 +29,15 @@ from extproc.dialects.conversation import (
     ToolResult,
 )
 from extproc.dialects.openai_chat.data_url import data_url
+from extproc.vocabulary import ChatForm
 
 CALL_ID_CHARS_MAX: Final = 40
 """OpenAI refuses longer ones: "string too long. Expected a string with maximum length 40"."""
+
+_SHORT_CALL_ID: Final = re.compile(r"[A-Za-z0-9]{9}")
+
+ACKNOWLEDGED: Final = "Done."
+"""The assistant's answer to results, where the user may not be next."""
 
 OF_A_RESULT: Final = "From the result of tool call {}:"
 """Stands before pictures and files of a result, which only a user's message can hold."""
@@ -40,14 +47,16 @@ _BETWEEN_TEXTS: Final = "\n\n"
 _NAME: Final = "document"
 
 _Json = Mapping[str, object]
+_CallId = Callable[[str], str]
 
 
-def write_messages(conversation: Conversation, *, signed: bool) -> Sequence[_Json]:
+def write_messages(conversation: Conversation, form: ChatForm, *, signed: bool) -> Sequence[_Json]:
     """`signed` says that the model checks the signatures on calls, and that its server takes them.
 
     Every call wants its result right behind the message that made it, so results come first among
     what a user's turns in a row hold.
     """
+    call_id = _nine if form.short_call_ids else _bounded
     written: list[_Json] = []
     if conversation.system:
         written.append({"role": "system", "content": _text(conversation.system, _BETWEEN_TEXTS)})
@@ -55,20 +64,32 @@ def write_messages(conversation: Conversation, *, signed: bool) -> Sequence[_Jso
         messages = tuple(group)
         match role:
             case Role.USER:
-                written += _users(messages)
+                written += _users(messages, call_id)
             case Role.ASSISTANT:
-                written += [_assistants(message, signed=signed) for message in messages]
+                written += [_assistants(message, call_id, signed=signed) for message in messages]
             case Role.SYSTEM:
                 texts = [_text(message.parts, _BETWEEN_TEXTS) for message in messages]
-                written += [{"role": "system", "content": text} for text in texts]
-    return [message for message in written if message]
+                role_then = "user" if form.strict_turns else "system"
+                written += [{"role": role_then, "content": text} for text in texts]
+    said = [message for message in written if message]
+    return list(_acknowledging(said)) if form.strict_turns else said
 
 
-def _users(messages: Sequence[Message]) -> Iterator[_Json]:
+def _acknowledging(messages: Sequence[_Json]) -> Iterator[_Json]:
+    """The same, with a word of the assistant's between results and the user."""
+    before = ""
+    for message in messages:
+        if (before, message["role"]) == ("tool", "user"):
+            yield {"role": "assistant", "content": ACKNOWLEDGED}
+        yield message
+        before = str(message["role"])
+
+
+def _users(messages: Sequence[Message], call_id: _CallId) -> Iterator[_Json]:
     results = [p for message in messages for p in message.parts if isinstance(p, ToolResult)]
     for result in results:
-        yield _result(result)
-    moved = [part for result in results for part in _beyond_text(result)]
+        yield _result(result, call_id)
+    moved = [part for result in results for part in _beyond_text(result, call_id)]
     for message in messages:
         parts = [*moved, *[p for p in message.parts if not isinstance(p, ToolResult)]]
         moved = []
@@ -76,31 +97,32 @@ def _users(messages: Sequence[Message]) -> Iterator[_Json]:
             yield {"role": "user", "content": _content(parts)}
 
 
-def _result(result: ToolResult) -> _Json:
+def _result(result: ToolResult, call_id: _CallId) -> _Json:
     text = _text(result.parts, _BETWEEN_TEXTS)
     if not text and any(not isinstance(part, Text) for part in result.parts):
         text = ELSEWHERE
-    return {"role": "tool", "tool_call_id": _call_id(result.call_id), "content": text}
+    return {"role": "tool", "tool_call_id": call_id(result.call_id), "content": text}
 
 
-def _beyond_text(result: ToolResult) -> Sequence[Part]:
+def _beyond_text(result: ToolResult, call_id: _CallId) -> Sequence[Part]:
     parts = [part for part in result.parts if not isinstance(part, Text)]
-    return [Text(OF_A_RESULT.format(_call_id(result.call_id))), *parts] if parts else ()
+    return [Text(OF_A_RESULT.format(call_id(result.call_id))), *parts] if parts else ()
 
 
-def _assistants(message: Message, *, signed: bool) -> _Json:
+def _assistants(message: Message, call_id: _CallId, *, signed: bool) -> _Json:
     """Empty where nothing is left: a turn of thinking alone."""
     text = _text(message.parts, "")
-    calls = [_call(part, signed=signed) for part in message.parts if isinstance(part, ToolCall)]
+    made = [part for part in message.parts if isinstance(part, ToolCall)]
+    calls = [_call(part, call_id, signed=signed) for part in made]
     written: dict[str, object] = {"role": "assistant", "content": text or None}
     if calls:
         written["tool_calls"] = calls
     return written if text or calls else {}
 
 
-def _call(call: ToolCall, *, signed: bool) -> _Json:
+def _call(call: ToolCall, call_id: _CallId, *, signed: bool) -> _Json:
     written: dict[str, object] = {
-        "id": _call_id(call.id),
+        "id": call_id(call.id),
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments or "{}"},
     }
@@ -109,11 +131,18 @@ def _call(call: ToolCall, *, signed: bool) -> _Json:
     return written
 
 
-def _call_id(call_id: str) -> str:
+def _bounded(call_id: str) -> str:
     """The same short one for a call and its result, in this request and in those after it."""
-    if len(call_id) <= CALL_ID_CHARS_MAX:
-        return call_id
-    return "call_" + sha256(call_id.encode("utf-8", "replace")).hexdigest()[:32]
+    return call_id if len(call_id) <= CALL_ID_CHARS_MAX else "call_" + _digest(call_id)[:32]
+
+
+def _nine(call_id: str) -> str:
+    """The same, of nine letters and digits."""
+    return call_id if _SHORT_CALL_ID.fullmatch(call_id) else _digest(call_id)[:9]
+
+
+def _digest(call_id: str) -> str:
+    return sha256(call_id.encode("utf-8", "replace")).hexdigest()
 
 
 def _text(parts: Iterable[Part], between: str) -> str:

@@ -21,7 +21,7 @@ from extproc.dialects.openai_chat.message_writer import write_messages
 from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.feature import Feature
 from extproc.text.tokens import Family
-from extproc.vocabulary import Model, Surface, Target
+from extproc.vocabulary import ChatForm, Model, Surface, Target
 
 LACKS: Final = frozenset(
     {
@@ -57,20 +57,21 @@ _Json = Mapping[str, object]
 def write_request(conversation: Conversation, target: Target) -> Wording:
     """The body for `target`; nothing of `conversation` that its API has a place for is lost."""
     signed = target.model.family == Family.GEMINI  # OpenAI refuses fields that it does not know
+    form = target.provider.chat_form
     body = {
-        "messages": write_messages(conversation, signed=signed),
-        **_streaming(conversation),
+        "messages": write_messages(conversation, form, signed=signed),
+        **_streaming(conversation, form),
         **_tools(conversation),
         "response_format": _response_format(conversation.output_format),
-        target.provider.output_limit_field: _limit(conversation, target.model),
+        form.output_limit_field: _limit(conversation, target.model),
         "reasoning_effort": _effort(conversation.reasoning, target.model),
         "stop": list(conversation.stop) or None,
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
         "presence_penalty": conversation.presence_penalty,
         "frequency_penalty": conversation.frequency_penalty,
-        "seed": conversation.seed,
-        "user": conversation.user,
+        form.seed_field: conversation.seed,
+        "user": conversation.user if form.takes_user else None,
     }
     rest = msgspec.json.encode(_said(body))[1:]
     endpoint = endpoint_of(target, Surface.CHAT)
@@ -82,11 +83,12 @@ def _said(fields: _Json) -> _Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _streaming(conversation: Conversation) -> _Json:
+def _streaming(conversation: Conversation, form: ChatForm) -> _Json:
     """Usage is wanted whether or not the client asked for it."""
     if not conversation.stream:
         return {}
-    return {"stream": True, "stream_options": {"include_usage": True}}
+    options = {"stream_options": {"include_usage": True}} if form.takes_stream_options else {}
+    return {"stream": True} | options
 
 
 def _tools(conversation: Conversation) -> _Json:
