@@ -500,6 +500,21 @@ def test_an_error_is_read_from_whatever_bytes_and_keeps_its_status(
     assert found == refusal
 
 
+FAULTS = b'[{"type":"extra_forbidden","loc":["body","user"],"msg":"No."},{"msg":"Nor this."}]'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"object":"error","message":{"detail":%b},"code":null}' % FAULTS,
+        b'{"object":"Error","detail":%b,"message":%b,"code":3001}' % (FAULTS, FAULTS),
+        b'{"detail":%b}' % FAULTS,
+    ],
+)
+def test_what_mistral_and_fastapi_find_wrong_is_said(body: bytes) -> None:
+    assert openai_chat.read_error(422, body).message == "body.user: No.; Nor this."
+
+
 def test_an_errors_message_is_cut_at_its_bound() -> None:
     body = json.dumps({"error": {"message": "x" * 3000}}).encode()
     assert len(openai_chat.read_error(400, body).message) == 2000

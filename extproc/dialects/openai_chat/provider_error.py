@@ -18,8 +18,18 @@ _KINDS: Final = {402: "permission", 408: "upstream_failed"}
 _BROKEN: Final = 502
 
 
+class _Fault(Struct):
+    """One of what FastAPI finds wrong with a request, and where."""
+
+    msg: str
+    loc: list[str | int] = []
+
+
 class _Error(Struct):
-    """`status` is Google's word for the code, `detail` FastAPI's for the message."""
+    """`status` is Google's word for the code, `detail` FastAPI's for the message.
+
+    Mistral has a text as `message`, a list of faults, or an object with them as its `detail`.
+    """
 
     message: Raw = NULL
     type: Raw = NULL
@@ -31,6 +41,7 @@ class _Error(Struct):
 
 _error = msgspec.json.Decoder(_Error)
 _errors = msgspec.json.Decoder(list[_Error])
+_faults = msgspec.json.Decoder(list[_Fault])
 _text = msgspec.json.Decoder(str)
 _number = msgspec.json.Decoder(int)
 
@@ -61,7 +72,20 @@ def _unwrapped(written: Raw) -> _Error:
 
 
 def _refusal(status: int, error: _Error) -> Refusal:
-    message = lenient(_text, error.message) or lenient(_text, error.detail)
+    message = _words(error.message) or _words(error.detail)
     codes = [lenient(_text, raw) or "" for raw in (error.code, error.type, error.status)]
     wordless = f"The provider answered with status {status}."
     return upstream_error(status, message or wordless, *codes, kinds=_KINDS)
+
+
+def _words(written: Raw) -> str:
+    """A text, or what faults say."""
+    inner = lenient(_error, written)
+    written = inner.detail if inner else written
+    faults = lenient(_faults, written) or []
+    said = [": ".join(filter(None, (_place(fault), fault.msg))) for fault in faults]
+    return lenient(_text, written) or "; ".join(said)
+
+
+def _place(fault: _Fault) -> str:
+    return ".".join(map(str, fault.loc))
