@@ -182,6 +182,33 @@ def test_a_target_whose_region_nobody_wrote_is_noted_unless_the_unknown_is_allow
     assert noted not in facts("unknownCapability: allow\n" + text)
 
 
+def test_what_an_app_may_not_use_is_noted_as_long_as_another_is_left() -> None:
+    text = "apps: {allow: {a: [gpt-4o]}}\nroutes: [{match: {app: a}, candidates: [gpt-4o, o3]}, "
+    text += "{match: {default: true}, model: gpt-4o}]"
+    noted = "route-1: openai/o3 is never chosen (a may not use it)"
+    assert noted in facts(text)
+    for app in ("[a, b]", "'a*'"):
+        assert noted not in facts(text.replace("app: a}", f"app: {app}}}"))
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{path: /v1/embeddings}, model: text-embedding-3-small",
+        "{path: '*/v1/embeddings'}, candidates: [text-embedding-3-small]",
+        "{path: [/v1/embeddings, /v1/responses]}, candidates: [gpt-4o, text-embedding-3-small]",
+        "{path: '/team-a/*'}, candidates: [gpt-4o, text-embedding-3-small]",
+        "{path: '*ings'}, model: text-embedding-3-small",
+        "{app: a}, model: text-embedding-3-small",
+        "{outputTokens: {min: 100000}}, model: gpt-4o",
+        "{inputTokens: {min: 127999}}, model: gpt-4o",  # another family may count fewer
+    ],
+)
+def test_what_can_serve_some_of_what_a_route_matches_is_left_alone(match: str) -> None:
+    text = f"routes: [{{match: {match}}}, {{match: {{default: true}}, model: gpt-4o}}]"
+    assert len(snapshot_of(text).routes) == 2
+
+
 @pytest.mark.parametrize("objective", ["order", "latency", "weighted"])
 def test_a_price_is_wanted_only_where_cost_decides(objective: str) -> None:
     text = "providers: {local: {preset: vllm}}\n"

@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     }
     | {"plan", "state"},
     "wire": VALUES | {"exchange", "plan"},
-    "config": VALUES | {"policy", "state"},
+    "config": VALUES | {"policy", "dialects", "state"},
     "envoy_config": VALUES | {"dialects"},
     "explain": VALUES | {"exchange", "plan", "decide", "state"},
     "exchange": VALUES

@@ -60,11 +60,11 @@ def compile_config(
         targets_of(run, name, ("models", name))
     routes = tuple(route_of(run, index) for index in range(len(file.routes)))
     _check_order(run)
-    check_reachable(run, routes)
     _check_names(run, routes)
     offered = tuple(run.models)
     names = requestable(run)
     apps = _apps(run)
+    check_reachable(run, routes, apps)
     passthrough = _passthrough(run)
     telemetry, otlp_headers = telemetry_of(run)
     if run.problems:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 from extproc.config.file import MatchSection, RouteSection, TokensSection
 from extproc.config.models import targets_of, targets_of_all
 from extproc.config.problems import Location
 from extproc.config.run import Compilation, Fact
-from extproc.policy.eligibility import quality_of
+from extproc.dialects import PATHS, surface_of
+from extproc.feature import Feature
+from extproc.policy.eligibility import is_native, quality_of, with_headroom
 from extproc.policy.match import any_of
 from extproc.policy.overrides import PREFIX
-from extproc.snapshot import Match, Objective, Requirements, Route, TokenRange
-from extproc.vocabulary import APP_HEADER, Target
+from extproc.snapshot import Apps, Match, Objective, Requirements, Route, TokenRange
+from extproc.vocabulary import APP_HEADER, Surface, Target
+
+_ANYONE: Final = Apps()
+
+_ENDS: Final = {surface: path[path.index("/v1/") :] for surface, path in PATHS.items()}
+
+_FEWEST_SHARE: Final = 0.75
+"""Of the tokens that a route goes by; a model of another family may count that much fewer."""
 
 
 def route_of(run: Compilation, index: int) -> Route:
@@ -86,7 +97,7 @@ def _range(section: TokensSection | None) -> TokenRange | None:
     return TokenRange(section.min, section.max) if section else None
 
 
-def check_reachable(run: Compilation, routes: tuple[Route, ...]) -> None:
+def check_reachable(run: Compilation, routes: tuple[Route, ...], apps: Apps = _ANYONE) -> None:
     """A route that earlier ones take every request from, and targets that serve none of its own."""
     regions = {section.region for section in run.file.providers.values()}
     for index, route in enumerate(routes):
@@ -102,7 +113,20 @@ def check_reachable(run: Compilation, routes: tuple[Route, ...]) -> None:
             at = (*location, "require", "region")
             run.problem(at, f"no provider's region is {region}", "write it at a provider")
             continue
-        _check_servable(run, index, route)
+        _check_servable(run, index, route, apps)
+
+
+def _surfaces(paths: tuple[str, ...]) -> set[Surface]:
+    """The APIs that a request whose path fits one of `paths` may speak; too many rather than few.
+
+    What a pattern says before its last `*` may stand in the prefix that any path may have.
+    """
+    found = {surface_of(path) for path in paths if "*" not in path} - {None}
+    for pattern in paths:
+        if "*" in pattern and pattern.startswith(("/", "*")):
+            tail = pattern.rpartition("*")[2]
+            found |= {s for s, end in _ENDS.items() if end.endswith(tail) or tail.endswith(end)}
+    return {surface for surface in found if surface}
 
 
 def _check_headers(run: Compilation, match: Match, location: Location) -> None:
@@ -113,25 +137,29 @@ def _check_headers(run: Compilation, match: Match, location: Location) -> None:
             run.problem((*location, header), "is dropped, so no request has it", remedy)
 
 
-def _check_servable(run: Compilation, index: int, route: Route) -> None:
+def _check_servable(run: Compilation, index: int, route: Route, apps: Apps) -> None:
     """What a target can't do for certain is a mistake; so is a fallback that `require` rules out.
 
     A candidate may be ruled out while another is left: that is what floors are for.
     """
     key = "model" if run.file.routes[index].model else "candidates"
-    ruled_out = {target.id: _ruled_out(run, route, target) for target in route.candidates}
+
+    def ruled_out_by(target: Target) -> str | None:
+        return _ruled_out(run, route, target) or _disallowed(route, target, apps)
+
+    ruled_out = {target.id: ruled_out_by(target) for target in route.candidates}
     none_left = all(ruled_out.values())
     after = tuple(target for target in route.fallback if target.id not in ruled_out)
     for at, targets in ((key, route.candidates), ("fallback", after)):
         for target in targets:
             why = _unable(run, route, target)
             if why is None and (none_left or at == "fallback"):
-                why = _ruled_out(run, route, target)
+                why = ruled_out_by(target)
             if why:
                 what = f"{target.id} can never serve what this route matches: {why}"
                 run.problem(("routes", index, at), what, "name another, or match less")
     for target in (*route.candidates, *after):
-        why = _ruled_out(run, route, target) or _unplaced(run, route, target)
+        why = ruled_out_by(target) or _unplaced(run, route, target)
         if why:
             run.facts.append(Fact(route.name, f"{target.id} is never chosen", why))
 
@@ -197,10 +225,24 @@ def _unable(run: Compilation, route: Route, target: Target) -> str | None:
     model, match = target.model, route.match
     if match.has and not any(model.capabilities.get(f, unknown) for f in match.has):
         return f"it has no {' or '.join(sorted(match.has))}"
-    tokens_min = match.input_tokens.min if match.input_tokens else None
-    if tokens_min and model.context_window and tokens_min > model.context_window:
+    surfaces = _surfaces(match.paths) if match.paths else set(Surface)
+    if surfaces == {Surface.EMBEDDINGS}:
+        if not model.capabilities.get(Feature.EMBEDDINGS, unknown):
+            return "it does not embed"
+        if not is_native(target, Surface.EMBEDDINGS):
+            return f"its API `{target.provider.api}` has no embeddings"
+    elif Surface.EMBEDDINGS not in surfaces and model.capabilities.get(Feature.EMBEDDINGS):
+        return "it only embeds"
+    if model.context_window and _tokens_min(match) > model.context_window:
         return f"its window is {model.context_window} tokens"
     return None
+
+
+def _tokens_min(match: Match) -> int:
+    """The window that a request which `match` fits takes up at least."""
+    least_in = (match.input_tokens.min if match.input_tokens else None) or 0
+    least_out = (match.output_tokens.min if match.output_tokens else None) or 0
+    return max(least_in, with_headroom(math.floor(least_in * _FEWEST_SHARE) + least_out))
 
 
 def _ruled_out(run: Compilation, route: Route, target: Target) -> str | None:
@@ -209,6 +251,8 @@ def _ruled_out(run: Compilation, route: Route, target: Target) -> str | None:
     region = target.provider.region
     if route.require.region and region and region != route.require.region:
         return f"its region is {region}"
+    if route.require.cost_usd_max is not None and not target.prices and not unknown:
+        return "its price is unknown"
     floor = route.require.quality_min
     if floor is None:
         return None
@@ -217,6 +261,14 @@ def _ruled_out(run: Compilation, route: Route, target: Target) -> str | None:
     if any((q is None and unknown) or (q is not None and q >= floor) for q in found):
         return None
     return f"its quality is below {floor:g}" if any(found) else "its quality is unknown"
+
+
+def _disallowed(route: Route, target: Target, apps: Apps) -> str | None:
+    """Why no app of the route may use `target`; a pattern may match an app without a list."""
+    lists = [apps.allowed.get(app) for app in route.match.apps]
+    if not lists or any(allowed is None or target.model.name in allowed for allowed in lists):
+        return None
+    return f"{' or '.join(route.match.apps)} may not use it"
 
 
 def _unplaced(run: Compilation, route: Route, target: Target) -> str | None:

@@ -125,10 +125,15 @@ def _translation(candidate: Candidate, need: Need) -> _Finding:
     return Reason.CAPABILITY, f"needs {min(lacking)}, which its API `{provider.api}` can't give"
 
 
+def with_headroom(tokens: int) -> int:
+    """The window that so many estimated tokens need."""
+    return -(-tokens * _HEADROOM_TENTHS // 10)
+
+
 def _context_window(candidate: Candidate, need: Need) -> _Finding:
     window = candidate.target.model.context_window
     output = max(need.output_tokens, need.output_tokens_max or 0)
-    needed = -(-(candidate.input_tokens + output) * _HEADROOM_TENTHS // 10)
+    needed = with_headroom(candidate.input_tokens + output)
     if window is None:
         unknown = f"needs {needed} tokens, window unknown"
         return None if need.allow_unknown else (Reason.CONTEXT_WINDOW, unknown)
