@@ -16,7 +16,7 @@ _SCHEME: Final = re.compile("^bearer +", re.IGNORECASE)
 _KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key")
 
 
-def app_of(request: Request, apps: Apps) -> str | None | Refusal:
+def app_of(request: Request, apps: Apps) -> str | Refusal | None:
     """The app's name; or, if the config says so, `key-` and a hash of the client's API key.
 
     A name that is no name (too long, unprintable) is none: it would end up in logs and metrics. A
