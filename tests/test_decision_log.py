@@ -87,6 +87,50 @@ def test_stdout_gets_the_same_lines() -> None:
     os.close(read)
 
 
+def test_the_process_own_output_may_be_named_as_a_device(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Even where it is a file, which somebody else looks after."""
+    with (tmp_path / "out").open("ab") as out:
+        log = DecisionLog(DecisionLogSettings("/dev/stdout", 10), out.fileno())
+        assert log.last_ids() == []
+        for number in range(3):
+            log.write(line({"id": number}))
+        log.close()
+    assert len(records_in(tmp_path / "out")) == 3
+    log = log_to(Path("/dev/stderr"))
+    log.write(line({"id": "to stderr"}))
+    log.close()
+    assert '{"id":"to stderr"}' in capfd.readouterr().err
+
+
+def test_a_pipe_is_written_to_without_being_read_or_rotated(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = log_to(path, bytes_max=10)
+    assert log.last_ids() == []
+    for number in range(3):
+        log.write(line({"id": number}))
+    log.close()
+    assert len(os.read(reader, 1000).splitlines()) == 3
+    os.close(reader)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_pipe_that_nobody_reads_is_told_at_the_start(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(DecisionLogError, match="nobody reads it"):
+        log_to(path)
+
+
+def test_a_device_that_refuses_drops_lines_and_is_not_read() -> None:
+    log = log_to(Path("/dev/full"))
+    assert log.last_ids() == []
+    log.write(line({"id": "1"}))
+    log.close()
+    assert log.dropped == 1
+
+
 def test_none_writes_nothing_and_needs_no_thread() -> None:
     before = threading.active_count()
     log = DecisionLog(DecisionLogSettings("none"), NO_STDOUT)

@@ -7,8 +7,10 @@ is dropped and counted: routing matters more than its log.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +41,8 @@ SAY_DROPPED_S: Final = 60.0
 CLOSE_S: Final = 5.0
 """How long `close` waits for what is left to be written."""
 
+_STDERR: Final = 2
+
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +56,7 @@ class _Sink(Protocol):
 
 
 class _Descriptor:
-    """An open file descriptor that somebody else closes. No buffer, so no lock held at exit."""
+    """An open file descriptor that nobody need close. No buffer, so no lock held at exit."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -92,6 +96,7 @@ class DecisionLog:
         self._changed = threading.Condition()
         self._writer: threading.Thread | None = None
         sink = _sink(settings, stdout)
+        self._is_file = isinstance(sink, RotatingFile)
         if sink:
             # A daemon: at the end, a disk that hangs must not hold up the process.
             self._writer = threading.Thread(
@@ -131,10 +136,9 @@ class DecisionLog:
 
     def last_ids(self) -> list[str]:
         """The ids of the last records that the file holds: those of the process before this one."""
-        path = self._settings.path
-        if path in {LOG_NOWHERE, LOG_TO_STDOUT}:
+        if not self._is_file:
             return []
-        with Path(path).open("rb") as file:
+        with Path(self._settings.path).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
             lines = file.read().splitlines()
         return [found for line in lines if (found := _id_of(line))]
@@ -230,13 +234,35 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
 def _sink(settings: DecisionLogSettings, stdout: int) -> _Sink | None:
     if settings.path == LOG_NOWHERE:
         return None
-    if settings.path == LOG_TO_STDOUT:
-        return _Descriptor(stdout)
+    outputs = {LOG_TO_STDOUT: stdout, "/dev/stdout": stdout, "/dev/stderr": _STDERR}
+    if settings.path in outputs:
+        return _Descriptor(outputs[settings.path])
+    path = Path(settings.path)
     try:
-        return RotatingFile(Path(settings.path), settings.bytes_max, settings.keep)
+        if _is_stream(path):
+            return _Descriptor(_opened_stream(path))
+        return RotatingFile(path, settings.bytes_max, settings.keep)
     except OSError as error:
         what = os.strerror(error.errno) if error.errno else "not a path"
+        if error.errno == errno.ENXIO:
+            what = "nobody reads it"
         raise DecisionLogError(
             f"decisionLog.path: can't write {settings.path}: {what}; name a file in a folder "
             f"that this process may write to, or `{LOG_TO_STDOUT}`"
         ) from None
+
+
+def _is_stream(path: Path) -> bool:
+    """A pipe or a device: nothing to rotate, or to read."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _opened_stream(path: Path) -> int:
+    """Without waiting for a reader, should it be a FIFO: that there is none is an error."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    os.set_blocking(fd, True)
+    return fd
