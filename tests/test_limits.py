@@ -18,7 +18,8 @@ from extproc.state.limits import (
 )
 from extproc.vocabulary import Limits
 
-YEAR = 366 * 86_400
+A_DAY = 86_400
+YEAR = 366 * A_DAY
 ONE = Amount(1, 80, 20)
 NO_LIMITS = Limits()
 A_MINUTE = Limits(requests_per_minute=3, tokens_per_minute=1000)
@@ -42,6 +43,14 @@ A_MINUTE = Limits(requests_per_minute=3, tokens_per_minute=1000)
         ({"x-ratelimit-reset-requests": "6m0s"}, 360),
         ({"x-ratelimit-reset-tokens": "120ms"}, 0.12),
         ({"x-ratelimit-reset-requests": "12"}, 12),
+        ({"x-ratelimit-reset-requests": f"{START + 60:.0f}"}, 60),
+        ({"x-ratelimit-reset-requests": f"{START * 1000 + 60_500:.0f}"}, 60.5),
+        ({"x-ratelimit-reset-requests": f"{START - 60:.0f}"}, 1),
+        ({"x-ratelimit-reset-requests": "999999999"}, A_DAY),
+        ({"x-ratelimit-reset-requests": "9" * 60}, A_DAY),
+        ({"anthropic-ratelimit-requests-reset": "2036-01-01T00:00:00Z"}, A_DAY),
+        ({"retry-after": "Thursday, 01-Jan-26 00:01:30 GMT"}, 90),
+        ({"retry-after": "Thu Jan  1 00:01:30 2026"}, 90),
         # The reset of what is exhausted, and the last one of several.
         (
             {

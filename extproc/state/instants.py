@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from calendar import timegm
+from time import gmtime
 from typing import Final
 
 TEXT_MAX: Final = 64
@@ -27,8 +28,15 @@ _RFC_3339: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?"
     r"(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
 )
+_TIME: Final = r"([0-9]{2}:[0-9]{2}:[0-9]{2})"
 _HTTP_DATE: Final = re.compile(
-    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+    rf"[A-Z][a-z]{{2}}, ([0-9]{{2}}) ([A-Z][a-z]{{2}}) ([0-9]{{4}}) {_TIME} GMT"
+)
+_RFC_850: Final = re.compile(
+    rf"[A-Z][a-z]{{5,8}}, ([0-9]{{2}})-([A-Z][a-z]{{2}})-([0-9]{{2}}) {_TIME} GMT"
+)
+_ASCTIME: Final = re.compile(
+    rf"[A-Z][a-z]{{2}} ([A-Z][a-z]{{2}}) ( [0-9]|[0-9]{{2}}) {_TIME} ([0-9]{{4}})"
 )
 _ERA_DAYS: Final = 146_097
 _DAYS_FROM_MARCH_0: Final = 719_468
@@ -92,13 +100,28 @@ def rfc_3339_of(unix_s: float) -> str | None:
     return f"{year:04}-{month:02}-{date}T{minutes // 60:02}:{minutes % 60:02}:{second:02}Z"
 
 
-def http_date(text: str | None) -> float | None:
-    """`Thu, 01 Jan 2026 00:00:00 GMT` in Unix seconds."""
-    found = _HTTP_DATE.fullmatch(text.strip()) if text and len(text) <= TEXT_MAX else None
-    if not found or found[2] not in _MONTHS:
+def http_date(text: str | None, now: float) -> float | None:
+    """`Thu, 01 Jan 2026 00:00:00 GMT` in Unix seconds, and the two older forms of RFC 9110."""
+    said = text.strip() if text and len(text) <= TEXT_MAX else ""
+    if found := _HTTP_DATE.fullmatch(said):
+        day, month, year, time_of_day = found.groups()
+    elif found := _RFC_850.fullmatch(said):
+        day, month, short_year, time_of_day = found.groups()
+        year = _full_year(int(short_year), now)
+    elif found := _ASCTIME.fullmatch(said):
+        month, day, time_of_day, year = found.groups()
+    else:
         return None
-    month = _MONTHS.index(found[2]) + 1
-    return _unix(int(found[3]), month, int(found[1]), f"{found[4]}:{found[5]}:{found[6]}")
+    if month not in _MONTHS:
+        return None
+    return _unix(int(year), _MONTHS.index(month) + 1, int(day), time_of_day)
+
+
+def _full_year(short: int, now: float) -> int:
+    """One that seems to be more than 50 years ahead is of the century before."""
+    this_year = gmtime(now).tm_year
+    year = this_year - this_year % 100 + short
+    return year - 100 if year > this_year + 50 else year
 
 
 def _unix(year: int, month: int, day: int, time_of_day: str) -> float | None:

@@ -24,6 +24,10 @@ WAIT_S: Final = 1.0
 WAIT_S_MAX: Final = 366 * 86_400.0
 RESET_S: Final = 60.0
 RESET_S_MAX: Final = 86_400.0
+EPOCH_S_MIN: Final = 1e9
+EPOCH_MS_MIN: Final = 1e12
+"""No reset is 31 years away, let alone 31,000: from here on a number is a time, in s or in ms."""
+
 LEFT_MAX: Final = 10**12
 
 
@@ -222,7 +226,7 @@ def _wait_s(headers: Mapping[str, str], now: float) -> float:
     seconds = number(text)
     if seconds:
         return seconds
-    date = http_date(text)
+    date = http_date(text, now)
     if date is not None and date > now:
         return date - now
     return max(_exhausted_s(headers, now), default=WAIT_S)
@@ -234,14 +238,16 @@ def _exhausted_s(headers: Mapping[str, str], now: float) -> list[float]:
     for source in _SOURCES:
         reset_s = _reset_s(headers.get(source.reset), now)
         if reset_s and not number(headers.get(source.remaining)):
-            found.append(reset_s)
+            found.append(min(reset_s, RESET_S_MAX))
     return found
 
 
 def _reset_s(text: str | None, now: float) -> float | None:
     """Seconds until a reset that is told as a duration or as a time."""
     seconds = duration_s(text)
-    if seconds is not None:
+    if seconds is not None and seconds < EPOCH_S_MIN:
         return seconds
-    at = rfc_3339(text)
-    return None if at is None else max(0.0, at - now)
+    at = rfc_3339(text) if seconds is None else seconds
+    if at is None:
+        return None
+    return max(0.0, (at / 1000 if at >= EPOCH_MS_MIN else at) - now)
