@@ -7,16 +7,16 @@ what its dialect makes of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from extproc.dialects.conversation import Conversation, Wording
+from extproc.dialects.conversation import Conversation, NotTakenError, Wording
 from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.dialects.registry import CLIENTS, PROVIDERS
 from extproc.policy.eligibility import is_native
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
-from extproc.vocabulary import Decision, Target, TargetId
+from extproc.vocabulary import Decision, Reason, Rejection, Target, TargetId
 
 JSON: Final = "application/json"
 
@@ -69,12 +69,21 @@ def forward(decision: Decision, request: Request, body: bytes, snapshot: Snapsho
     """`body` is the client's, and `request` what was read of it.
 
     Raises:
-        UnreadableError: a target needs the body translated, and it is not as its API says.
+        UnreadableError: a target needs the body translated, and it is not as its API says; or none
+            of them takes what it holds.
 
     """
-    assert decision.route is not None  # else there would be a refusal
-    chain = [candidate.target for candidate in decision.chain]
-    wordings = _wordings(chain, request, body)
+    route = decision.route
+    assert route is not None  # else there would be a refusal
+    targets = [candidate.target for candidate in decision.chain]
+    found = list(zip(targets, _wordings(targets, request, body), strict=True))
+    written = [(t, wording) for t, wording in found if isinstance(wording, Wording)]
+    left = {t.id: wording for t, wording in found if isinstance(wording, NotTakenError)}
+    if not written:
+        raise next(iter(left.values()))
+    if left:
+        decision = _without(decision, left)
+    chain, wordings = [target for target, _ in written], [wording for _, wording in written]
     first = wordings[0]
     prefix = first.prefix.encode()
     sent = prefix + first.rest
@@ -93,7 +102,7 @@ def forward(decision: Decision, request: Request, body: bytes, snapshot: Snapsho
         sent,
         set_headers,
         steps,
-        Plan(decision.id, decision.route, len(prefix)),
+        Plan(decision.id, route, len(prefix)),
         decision,
         bodies={
             step.target: wording.prefix.encode() + wording.rest
@@ -106,14 +115,31 @@ def forward(decision: Decision, request: Request, body: bytes, snapshot: Snapsho
     )
 
 
-def _wordings(chain: Sequence[Target], request: Request, body: bytes) -> list[Wording]:
-    """What each target is to be sent."""
+def _without(decision: Decision, left: Mapping[TargetId, NotTakenError]) -> Decision:
+    """The decision without those targets that do not take what the request holds."""
+    rejections = {id_: Rejection(id_, Reason.CAPABILITY, e.detail) for id_, e in left.items()}
+    first, why = decision.chain[0].target.id, decision.why
+    return replace(
+        decision,
+        candidates=tuple(
+            replace(c, rejection=c.rejection or rejections.get(c.target.id))
+            for c in decision.candidates
+        ),
+        chain=tuple(c for c in decision.chain if c.target.id not in left),
+        why=f"{first} does not take what it holds; else {why}" if first in left else why,
+    )
+
+
+def _wordings(
+    chain: Sequence[Target], request: Request, body: bytes
+) -> list[Wording | NotTakenError]:
+    """What each target is to be sent, or what of it the target does not take."""
     surface, rest = request.surface, request.payload.rest
     client = CLIENTS[surface]
     if request.payload.unsigned_thinking and client.without_foreign:
         rest = client.without_foreign(rest)
     conversation: Conversation | None = None
-    found = []
+    found: list[Wording | NotTakenError] = []
     for target in chain:
         if is_native(target, surface):
             prefix = model_prefix(target.upstream_model)
@@ -122,7 +148,10 @@ def _wordings(chain: Sequence[Target], request: Request, body: bytes) -> list[Wo
         if conversation is None:
             assert client.translated is not None  # else the target would not be eligible
             conversation = client.translated.read_request(body)
-        found.append(PROVIDERS[target.provider.api].write_request(conversation, target))
+        try:
+            found.append(PROVIDERS[target.provider.api].write_request(conversation, target))
+        except NotTakenError as error:
+            found.append(error)
     return found
 
 

@@ -28,6 +28,7 @@ from extproc.dialects.conversation import (
     Inline,
     Linked,
     Message,
+    NotTakenError,
     OutputFormat,
     Part,
     Reasoning,
@@ -415,6 +416,42 @@ def test_models_that_take_no_prefill_are_told_to_continue() -> None:
 )
 def test_a_part_is_written_as_the_block_it_stands_for(part: Part, block: object) -> None:
     assert written(told((USER, (part,))))["messages"][0]["content"] == [block]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "written_as"), [("image/jpg", "image/jpeg"), ("Image/GIF; x=y", "image/gif")]
+)
+def test_a_picture_is_named_as_anthropic_does(media_type: str, written_as: str) -> None:
+    body = written(told((USER, (Image(Inline(media_type, "AAAA")),))))
+    assert body["messages"][0]["content"][0]["source"]["media_type"] == written_as
+
+
+@pytest.mark.parametrize(
+    ("media_type", "data"),
+    [("application/json", b"{}"), ("text/csv; charset=utf-8", b"a,b")],
+)
+def test_a_document_that_is_text_is_sent_as_text(media_type: str, data: bytes) -> None:
+    document = Document(Inline(media_type, base64.b64encode(data).decode()))
+    source = written(told((USER, (document,))))["messages"][0]["content"][0]["source"]
+    assert source == {"type": "text", "media_type": "text/plain", "data": data.decode()}
+
+
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        (Image(Inline("image/svg+xml", "AAAA")), "an image of type image/svg[+]xml"),
+        (Image(Inline("image/\n`x`", "AAAA")), "an image of an unknown type"),
+        (Document(Inline(DOCX, "AAAA")), f"a document of type {DOCX}"),
+        (Document(Inline("text/plain", "/w==")), "a document of type text/plain"),
+        (ToolResult("1", (Image(Inline("image/heic", "AAAA")),)), "an image of type image/heic"),
+    ],
+)
+def test_media_that_anthropic_does_not_take_are_not_sent(part: Part, named: str) -> None:
+    with pytest.raises(NotTakenError, match=f"holds {named}, which the API `anthropic` does not"):
+        written(told((USER, (part,))))
 
 
 @pytest.mark.parametrize(

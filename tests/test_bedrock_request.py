@@ -22,6 +22,7 @@ from extproc.dialects.conversation import (
     Inline,
     Linked,
     Message,
+    NotTakenError,
     OutputFormat,
     Part,
     Reasoning,
@@ -170,12 +171,26 @@ def test_a_failure_is_marked_where_the_model_knows_the_mark(model: str, status: 
         ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx"),
         ("application/vnd.ms-excel", "xls"),
         ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
-        ("application/zip", "zip"),  # for Bedrock to refuse
+        ("application/json", "txt"),
+        ("Application/PDF; charset=binary", "pdf"),
     ],
 )
 def test_a_documents_format_follows_from_its_media_type(media_type: str, kind: str) -> None:
     block = content(Text("Read."), Document(Inline(media_type, "AAAA")))[1]["document"]
     assert block == {"format": kind, "name": "document", "source": {"bytes": "AAAA"}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Document(Inline("application/zip", "AAAA")),
+        Image(Inline("image/svg+xml", "AAAA")),
+        Image(Inline("image/heic", "AAAA")),
+    ],
+)
+def test_media_that_bedrock_does_not_take_are_not_sent(part: Part) -> None:
+    with pytest.raises(NotTakenError, match=r"of type .*, which the API `bedrock` does not take"):
+        content(Text("Look."), part)
 
 
 def test_documents_have_names_that_are_allowed_and_differ() -> None:

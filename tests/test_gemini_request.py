@@ -21,6 +21,7 @@ from extproc.dialects.conversation import (
     Inline,
     Linked,
     Message,
+    NotTakenError,
     OutputFormat,
     Part,
     Reasoning,
@@ -582,13 +583,44 @@ def check(body: dict[str, Any], *, signed: bool) -> None:
     assert "responseJsonSchema" not in config or "responseMimeType" in config
 
 
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Image(Inline("image/gif", "AAAA")),
+        Image(Inline("image/svg+xml", "AAAA")),
+        Document(Inline(DOCX, "AAAA")),
+    ],
+)
+def test_media_that_gemini_does_not_take_are_not_sent(part: Part) -> None:
+    with pytest.raises(NotTakenError, match=r"of type .*, which the API `gemini` does not take"):
+        parts_of(part)
+
+
+@pytest.mark.parametrize(
+    ("part", "media_type"),
+    [
+        (Image(Inline("image/jpg", "AAAA")), "image/jpeg"),
+        (Image(Inline("image/HEIC", "AAAA")), "image/heic"),
+        (Document(Inline("application/pdf", "AAAA")), "application/pdf"),
+        (Document(Inline("image/png", "AAAA")), "image/png"),
+        (Document(Inline("video/mp4", "AAAA")), "video/mp4"),
+    ],
+)
+def test_media_that_gemini_takes_are_named_as_it_does(part: Part, media_type: str) -> None:
+    assert parts_of(part) == [{"inlineData": {"mimeType": media_type, "data": "AAAA"}}]
+
+
 words = st.sampled_from(["", " ", "Hello", "żółw 🐢", '{"a": 1}', "{", "\x00", "1" * 20])
 ids = st.sampled_from(["", "c1", "c2", "c3"])
 sources = st.one_of(
-    st.builds(Inline, st.sampled_from(["image/png", "text/plain", ""]), words),
+    st.builds(Inline, st.sampled_from(["image/png", "text/plain", "application/pdf"]), words),
     st.builds(Linked, words),
 )
-shown = st.one_of(st.builds(Text, words), st.builds(Image, sources), st.builds(Document, sources))
+pictures = st.builds(Inline, st.just("image/png"), words) | st.builds(Linked, words)
+shown = st.one_of(st.builds(Text, words), st.builds(Image, pictures), st.builds(Document, sources))
 parts = st.one_of(
     shown,
     st.builds(Audio, words, words),

@@ -17,7 +17,7 @@ from extproc.exchange import read_and_decide
 from extproc.plan import Forward, Step, forward
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW
-from extproc.vocabulary import Surface, Target, TargetId
+from extproc.vocabulary import Reason, Surface, Target, TargetId
 
 NOW, DRAW = 1_767_225_600.0, 7
 MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
@@ -404,6 +404,48 @@ def test_what_only_translation_finds_unreadable_passes_where_none_is_needed(name
         with pytest.raises(UnreadableError) as caught:
             forwarded(body, *models, path=path)
         assert caught.value.param == param
+
+
+def pictured(media_type: str) -> bytes:
+    url = f"data:{media_type};base64,AAAA"
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return body_of(messages=[{"role": "user", "content": [part]}])
+
+
+@pytest.mark.parametrize(
+    ("media_type", "models", "kept"),
+    [
+        ("image/svg+xml", ("gpt", "sonnet", "flash"), ["gpt"]),
+        ("image/svg+xml", ("sonnet", "gpt"), ["gpt"]),
+        ("image/gif", ("flash", "sonnet", "nova"), ["sonnet", "nova"]),
+        ("image/heic", ("sonnet", "flash"), ["flash"]),
+        ("image/jpg", ("sonnet", "flash", "nova"), ["sonnet", "flash", "nova"]),
+    ],
+)
+def test_who_does_not_take_what_a_request_holds_is_left_out(
+    media_type: str, models: tuple[str, ...], kept: list[str]
+) -> None:
+    sent = forwarded(pictured(media_type), *models)
+    assert [step.target.rpartition("/")[2] for step in sent.chain] == kept
+    assert sent.headers["x-envoy-max-retries"] == str(len(kept) - 1)
+    decision = sent.decision
+    assert decision
+    assert [candidate.target.id for candidate in decision.chain] == [s.target for s in sent.chain]
+    left = {rejection.target.rpartition("/")[2]: rejection for rejection in decision.rejected}
+    assert {*left} == {*models} - {*kept}
+    for rejection in left.values():
+        assert rejection.reason is Reason.CAPABILITY
+        assert rejection.detail.startswith(f"holds an image of type {media_type}, which its API `")
+    assert ("does not take what it holds" in decision.why) is (models[0] not in kept)
+
+
+def test_what_nobody_takes_is_refused_by_name() -> None:
+    with pytest.raises(UnreadableError) as caught:
+        forwarded(pictured("image/svg+xml"), "sonnet", "flash", "nova")
+    assert str(caught.value) == (
+        "The field `messages` holds an image of type image/svg+xml,"
+        " which the API `anthropic` does not take."
+    )
 
 
 def test_a_conversation_is_read_once_however_many_targets_need_it(

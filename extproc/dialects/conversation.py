@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+from extproc.vocabulary import Api
+
 JsonText = str
 """A JSON value, written: schemas and arguments pass through as they were, unparsed."""
 
@@ -258,3 +260,11 @@ class UnreadableError(ValueError):
     def __init__(self, param: str, what: str) -> None:
         super().__init__(f"The field `{param}` {what}.")
         self.param = param
+
+
+class NotTakenError(UnreadableError):
+    """Content that one provider's API does not take; a target of another may."""
+
+    def __init__(self, param: str, content: str, api: Api) -> None:
+        super().__init__(param, f"holds {content}, which the API `{api}` does not take")
+        self.detail = f"holds {content}, which its API `{api}` does not take"

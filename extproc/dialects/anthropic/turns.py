@@ -7,7 +7,6 @@ Docs: platform.claude.com/docs/en/api/messages and …/agents-and-tools/tool-use
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -29,6 +28,8 @@ from extproc.dialects.conversation import (
     ToolCall,
     ToolResult,
 )
+from extproc.dialects.media import image_type, is_text, media_type_of, not_taken
+from extproc.vocabulary import Api
 
 Block = dict[str, object]
 Turn = tuple[str, list[Block]]
@@ -38,6 +39,10 @@ CACHE_MARKS_MAX: Final = 4
 
 FILLER: Final = "Continue."
 """What the user says where Anthropic wants a user's turn and the conversation has none."""
+
+# platform.claude.com/docs/en/build-with-claude/vision and …/pdf-support
+_IMAGES: Final = {"image/jpeg", "image/png", "image/gif", "image/webp"}
+_PDF: Final = "application/pdf"
 
 _NOT_IN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _DATA_URL: Final = re.compile(r"data:([^;,]+)(?:;[^;,]*)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
@@ -172,30 +177,47 @@ def _content(part: Text | Image | Document) -> Iterable[Block]:
         block: Block = {"type": "text", "text": part.text}
         return [marked(block, part.cache)] if part.text.strip() else []
     if isinstance(part, Image):
-        return [marked({"type": "image", "source": _source(part.source)}, part.cache)]
+        return [marked({"type": "image", "source": _image_source(part.source)}, part.cache)]
     block = {"type": "document", "source": _document_source(part.source)}
     if part.name:
         block["title"] = part.name
     return [marked(block, part.cache)]
 
 
-def _source(source: Source) -> Block:
+def _given(source: Source) -> Source:
+    """The same, but that what a data URL holds is no link."""
     if isinstance(source, Linked):
         data_url = _DATA_URL.fullmatch(source.url)
-        if not data_url:
-            return {"type": "url", "url": source.url}
-        source = Inline(data_url[1], data_url[2])
-    return {"type": "base64", "media_type": source.media_type.lower(), "data": source.data}
+        return Inline(data_url[1], data_url[2]) if data_url else source
+    return source
+
+
+def _image_source(source: Source) -> Block:
+    given = _given(source)
+    if isinstance(given, Linked):
+        return {"type": "url", "url": given.url}
+    return _base64(image_type(given, _IMAGES, Api.ANTHROPIC), given)
 
 
 def _document_source(source: Source) -> Block:
     """Text as text: only PDFs may be base64."""
-    written = _source(source)
-    media_type = str(written.get("media_type", ""))
-    if not media_type.startswith("text/"):
-        return written
-    try:
-        text = base64.b64decode(str(written["data"]), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return written
+    given = _given(source)
+    if isinstance(given, Linked):
+        return {"type": "url", "url": given.url}
+    if media_type_of(given) == _PDF:
+        return _base64(_PDF, given)
+    text = _text(given) if is_text(given) else None
+    if text is None:
+        raise not_taken("a document", media_type_of(given), Api.ANTHROPIC)
     return {"type": "text", "media_type": "text/plain", "data": text}
+
+
+def _base64(media_type: str, content: Inline) -> Block:
+    return {"type": "base64", "media_type": media_type, "data": content.data}
+
+
+def _text(content: Inline) -> str | None:
+    try:
+        return base64.b64decode(content.data, validate=True).decode()
+    except ValueError:
+        return None

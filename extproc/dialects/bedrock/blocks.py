@@ -24,6 +24,8 @@ from extproc.dialects.conversation import (
     ToolResult,
     UnreadableError,
 )
+from extproc.dialects.media import image_type, is_text, media_type_of, not_taken
+from extproc.vocabulary import Api
 
 Block = dict[str, object]
 Group = list[Block]
@@ -36,6 +38,9 @@ _NAME_CHARS_MAX: Final = 200
 _CALL_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9\s()\[\]-]+")
 
+# https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ImageBlock.html
+# https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html
+_IMAGES: Final = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 _DOCUMENT_FORMATS: Final = {
     "application/pdf": "pdf",
     "application/msword": "doc",
@@ -98,10 +103,12 @@ class Blocks:
 
     def _document(self, part: Document) -> Block:
         inline = _inline(part.source)
-        kind = inline.media_type.partition(";")[0].strip().lower()
-        subtype = "txt" if kind.startswith("text/") else kind.rpartition("/")[2]
+        kind = media_type_of(inline)
+        written = _DOCUMENT_FORMATS.get(kind, "txt" if is_text(inline) else None)
+        if written is None:
+            raise not_taken("a document", kind, Api.BEDROCK)
         document = {
-            "format": _DOCUMENT_FORMATS.get(kind, subtype),
+            "format": written,
             "name": self._name(part.name or ""),
             "source": {"bytes": inline.data},
         }
@@ -158,8 +165,7 @@ class Blocks:
 
 def _image(part: Image) -> Block:
     inline = _inline(part.source)
-    subtype = inline.media_type.partition(";")[0].strip().lower().rpartition("/")[2]
-    kind = "jpeg" if subtype == "jpg" else subtype
+    _, _, kind = image_type(inline, _IMAGES, Api.BEDROCK).partition("/")
     return {"image": {"format": kind, "source": {"bytes": inline.data}}}
 
 

@@ -24,12 +24,13 @@ from extproc.dialects.conversation import (
     Message,
     Part,
     Role,
-    Source,
     Text,
     Thinking,
     ToolCall,
     ToolResult,
 )
+from extproc.dialects.media import image_type, is_text, media_type_of, not_taken
+from extproc.vocabulary import Api
 
 Json = dict[str, Any]
 """A JSON object that is about to be written."""
@@ -47,7 +48,12 @@ _NO_RESULT: Final[Json] = {"error": "There is no result of this call."}
 # `response` is a google.protobuf.Struct, whose numbers are doubles: longer ones would be rounded.
 _LONG_NUMBER: Final = re.compile(r"[0-9]{16}")
 
-_MEDIA_TYPES: Final = {"image/jpg": "image/jpeg", "audio/mpeg": "audio/mp3"}
+_MEDIA_TYPES: Final = {"audio/mpeg": "audio/mp3"}
+
+# Inline: /image-understanding, /document-processing, /audio and /video-understanding, below
+# https://ai.google.dev/gemini-api/docs
+_IMAGES: Final = {"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"}
+_DOCUMENTS: Final = re.compile(r"application/pdf|text/.*|audio/.*|video/.*")
 
 # What Google fetches by URL, https://ai.google.dev/gemini-api/docs/file-input-methods
 _BY_EXTENSION: Final = {
@@ -228,7 +234,7 @@ def _part(part: Part) -> Json:
     if text is not None:
         return {"text": text} if text else _NOTHING
     if isinstance(part, Image | Document):
-        return _media(part.source)
+        return _media(part)
     assert isinstance(part, Audio)  # the other kinds are dealt with where they stand
     return _inline(f"audio/{part.format}", part.data)
 
@@ -239,7 +245,7 @@ def _plain(part: Part) -> str | None:
         return part.text
     if not isinstance(part, Document) or not isinstance(part.source, Inline):
         return None
-    if not part.source.media_type.startswith("text/"):
+    if not is_text(part.source):
         return None
     try:
         return base64.b64decode(part.source.data, validate=True).decode()
@@ -247,9 +253,10 @@ def _plain(part: Part) -> str | None:
         return None
 
 
-def _media(source: Source) -> Json:
+def _media(part: Image | Document) -> Json:
+    source = part.source
     if isinstance(source, Inline):
-        return _inline(source.media_type, source.data)
+        return _inline(_taken_type(part, source), source.data)
     media_type = _media_type(source.url)
     file = {"mimeType": media_type} if media_type else {}
     return {"fileData": file | {"fileUri": source.url}}
@@ -258,6 +265,15 @@ def _media(source: Source) -> Json:
 def _inline(media_type: str, data: str) -> Json:
     named = _MEDIA_TYPES.get(media_type.lower(), media_type)
     return {"inlineData": {"mimeType": named, "data": data}}
+
+
+def _taken_type(part: Image | Document, content: Inline) -> str:
+    named = media_type_of(content)
+    if isinstance(part, Image):
+        return image_type(content, _IMAGES, Api.GEMINI)
+    if named not in _IMAGES and not _DOCUMENTS.fullmatch(named):
+        raise not_taken("a document", named, Api.GEMINI)
+    return named
 
 
 def _media_type(url: str) -> str | None:
