@@ -130,6 +130,15 @@ def test_by_task_size_and_streaming_every_route_that_no_request_takes_is_called_
         assert set(range(len(routes) - 1)) - taken_by(routes, requests) == called
 
 
+def test_a_route_of_very_many_combinations_is_looked_at_in_few() -> None:
+    names = ", ".join(f"n{i}" for i in range(40))
+    match = f"{{match: {{app: [{names}], model: [{names}], path: [/a/*, /b/*]}}, model: gpt-4o}}"
+    end = "{match: {default: true}, model: gpt-4o}]"
+    assert len(snapshot_of(f"routes: [{match}, {end}").routes) == 2
+    with pytest.raises(ConfigError, match="earlier routes match all that it does"):
+        snapshot_of(f"routes: [{{match: {{app: 'n*'}}, model: gpt-4o}}, {match}, {end}")
+
+
 def test_the_catch_all_may_be_left_with_nothing() -> None:
     """It is asked for, so it can't be wrong that it is there."""
     routes = "routes: [{match: {inputTokens: {max: 9}}, model: gpt-4o}, "
@@ -146,6 +155,10 @@ def test_the_catch_all_may_be_left_with_nothing() -> None:
         "{inputTokens: {max: 9}}; {inputTokens: {min: 11}}; {inputTokens: {max: 20}}",
         "{headers: {x-a: a, x-b: b}}; {headers: {x-a: a}}",
         "{streaming: true}; {app: a}",
+        "{has: vision}; {app: a, has: tools}; {has: [vision, tools]}",
+        "{app: a}; {app: b}; {app: [a, b, c]}",
+        "{outputTokens: {max: 9}}; {outputTokens: {min: 11}}; {outputTokens: {min: 9, max: 11}}",
+        "{headers: {':authority': a.test}}; {path: '*'}; {inputTokens: {max: 1}}",
     ],
 )
 def test_routes_that_overlap_are_left_alone(matches: str) -> None:

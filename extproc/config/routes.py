@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from extproc.config.file import MatchSection, RouteSection, TokensSection
 from extproc.config.models import targets_of, targets_of_all
 from extproc.config.problems import Location
+from extproc.config.providers import is_header_name
 from extproc.config.run import Compilation, Fact
 from extproc.dialects import PATHS, surface_of
 from extproc.feature import Feature
@@ -23,6 +25,11 @@ from extproc.vocabulary import APP_HEADER, Surface, Target
 _ANYONE: Final = Apps()
 
 _ENDS: Final = {surface: path[path.index("/v1/") :] for surface, path in PATHS.items()}
+
+_PSEUDO_HEADERS: Final = {":authority", ":method", ":path", ":scheme"}
+
+PARTS_MAX: Final = 1000
+"""What a route is taken apart into at most, to see whether earlier ones take all of it."""
 
 _FEWEST_SHARE: Final = 0.75
 """Of the tokens that a route goes by; a model of another family may count that much fewer."""
@@ -107,7 +114,7 @@ def check_reachable(run: Compilation, routes: tuple[Route, ...], apps: Apps = _A
         if not route.match.default and all(_is_taken(m, earlier) for m in _parts(route.match)):
             remedy = "move it before them, or drop it"
             run.problem(location, "earlier routes match all that it does", remedy)
-        _check_headers(run, route.match, (*location, "match", "headers"))
+        _check_match(run, route.match, (*location, "match"))
         region = route.require.region
         if region and region not in regions and run.file.unknown_capability == "deny":
             at = (*location, "require", "region")
@@ -129,9 +136,24 @@ def _surfaces(paths: tuple[str, ...]) -> set[Surface]:
     return {surface for surface in found if surface}
 
 
+def _check_match(run: Compilation, match: Match, location: Location) -> None:
+    """Conditions that no request meets, whatever stands before."""
+    if match.paths and not _surfaces(match.paths):
+        known = ", ".join(_ENDS.values())
+        run.problem((*location, "path"), "no request to a model has it", f"known here: {known}")
+    if match.input_tokens and match.input_tokens.max == 0:
+        at = (*location, "inputTokens", "max")
+        run.problem(at, "every request has at least one token", "write 1 or more")
+    _check_headers(run, match, (*location, "headers"))
+
+
 def _check_headers(run: Compilation, match: Match, location: Location) -> None:
     allowed = {APP_HEADER, *(PREFIX + name for name in run.file.overrides.allow)}
     for header in match.headers:
+        if header == "host":
+            run.problem((*location, header), "comes as `:authority`", "write that")
+        elif header not in _PSEUDO_HEADERS and not is_header_name(header):
+            run.problem((*location, header), "not a header name", "use letters, digits and `-`")
         if header.startswith(PREFIX) and header not in allowed:
             remedy = "allow it in overrides.allow, or name another header"
             run.problem((*location, header), "is dropped, so no request has it", remedy)
@@ -165,27 +187,68 @@ def _check_servable(run: Compilation, index: int, route: Route, apps: Apps) -> N
 
 
 def _parts(match: Match) -> Iterator[Match]:
-    """Matches that together are `match`, each of one task type and one way of answering."""
+    """Matches that together are `match`, each of one way of answering and one of any several.
+
+    Of a match with too many combinations only the task types are taken apart.
+    """
     ways = (True, False) if match.streaming is None else (match.streaming,)
-    for streaming in ways:
-        part = replace(match, streaming=streaming)
-        yield from [replace(part, task_types=(task,)) for task in match.task_types] or [part]
+    every: dict[str, list[Any]] = {
+        "task_types": [(task,) for task in match.task_types],
+        "apps": [(app,) for app in match.apps],
+        "requested_models": [(model,) for model in match.requested_models],
+        "paths": [(path,) for path in match.paths],
+        "has": [frozenset({feature}) for feature in sorted(match.has)],
+    }
+    given = {name: values for name, values in every.items() if values}
+    if math.prod([len(values) for values in given.values()]) > PARTS_MAX:
+        given = {name: values for name, values in given.items() if name == "task_types"}
+    for streaming, *one_each in product(ways, *given.values()):
+        yield replace(match, streaming=streaming, **dict(zip(given, one_each, strict=True)))
 
 
 def _is_taken(match: Match, earlier: list[Match]) -> bool:
     """Whether every request that `match` fits, one of `earlier` fits too.
 
-    Ranges of input tokens may do so together; any other condition must be covered by one route.
+    Ranges of tokens may do so together; any other condition must be covered by one route.
     """
-    ranges = [e.input_tokens for e in earlier if _covers(replace(e, input_tokens=None), match)]
-    wanted = match.input_tokens or TokenRange()
+    alike = [
+        one
+        for one in earlier
+        if _covers(replace(one, input_tokens=None, output_tokens=None), match)
+    ]
+    return all(
+        _are_inputs_taken(
+            match.input_tokens,
+            [one.input_tokens for one in alike if _range_covers(one.output_tokens, outputs)],
+        )
+        for outputs in _cut(match.output_tokens or TokenRange(), alike)
+    )
+
+
+def _cut(outputs: TokenRange, at: list[Match]) -> Iterator[TokenRange]:
+    """`outputs` in pieces, none of which is only in part in the range of one of `at`."""
+    ranges = [one.output_tokens for one in at if one.output_tokens]
+    edges = {r.min for r in ranges if r.min is not None} | {
+        r.max + 1 for r in ranges if r.max is not None
+    }
+    begin = outputs.min or 0
+    for edge in sorted(edges):
+        if begin < edge and (outputs.max is None or edge <= outputs.max):
+            yield TokenRange(begin, edge - 1)
+            begin = edge
+    yield TokenRange(begin, outputs.max)
+
+
+def _are_inputs_taken(inputs: TokenRange | None, taken: list[TokenRange | None]) -> bool:
+    """Whether the ranges `taken` make up `inputs`; an absent range is all of them."""
+    wanted = inputs or TokenRange()
     position, end = wanted.min or 0, wanted.max
-    for taken in sorted((r or TokenRange() for r in ranges), key=lambda r: r.min or 0):
-        if (taken.min or 0) > position:
+    for one in sorted((one or TokenRange() for one in taken), key=lambda r: r.min or 0):
+        if (one.min or 0) > position:
             return False
-        if taken.max is None or (end is not None and taken.max >= end):
+        if one.max is None or (end is not None and one.max >= end):
             return True
-        position = max(position, taken.max + 1)
+        position = max(position, one.max + 1)
     return False
 
 
@@ -198,7 +261,7 @@ def _covers(wide: Match, narrow: Match) -> bool:
         and _any_covers(wide.paths, narrow.paths)
         and (wide.streaming is None or wide.streaming == narrow.streaming)
         and (not wide.has or (bool(narrow.has) and narrow.has <= wide.has))
-        and _range_covers(wide.output_tokens or TokenRange(), narrow.output_tokens or TokenRange())
+        and _range_covers(wide.output_tokens, narrow.output_tokens or TokenRange())
         and all(_any_covers(v, narrow.headers.get(k, ())) for k, v in wide.headers.items())
         and all(_any_covers(v, narrow.metadata.get(k, ())) for k, v in wide.metadata.items())
     )
@@ -208,9 +271,10 @@ def _names_only(narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
     return bool(narrow) and set(narrow) <= set(wide)
 
 
-def _range_covers(wide: TokenRange, narrow: TokenRange) -> bool:
-    return (wide.min or 0) <= (narrow.min or 0) and (
-        wide.max is None or (narrow.max is not None and narrow.max <= wide.max)
+def _range_covers(wide: TokenRange | None, narrow: TokenRange) -> bool:
+    return wide is None or (
+        (wide.min or 0) <= (narrow.min or 0)
+        and (wide.max is None or (narrow.max is not None and narrow.max <= wide.max))
     )
 
 
