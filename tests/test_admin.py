@@ -1,6 +1,7 @@
 """The admin HTTP server: what each page answers, and that errors are JSON too."""
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import Mapping
@@ -236,6 +237,14 @@ def test_explain_of_what_is_no_request_is_a_400() -> None:
     answer = ask("/explain", "POST", json={"body": {}, "header": {}})
     assert answer.status == 400
     assert answer.error.startswith("not an object of path, headers and body")
+
+
+def test_explain_takes_no_encoded_body_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    for body in (body_of(), gzip.compress(body_of())):
+        answer = ask("/explain", "POST", data=body, headers={"content-encoding": "gzip"})
+        assert answer.status == 415
+        assert "uncompressed" in answer.error
+    assert caplog.text == ""
 
 
 def test_explain_of_too_much_is_a_413() -> None:

@@ -64,7 +64,12 @@ def build_admin(is_ready: Callable[[], bool], sources: Sources | None = None) ->
             return _json({"status": "ready"})
         return _json({"status": "draining"}, 503)
 
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=EXPLAIN_BYTES_MAX)
+    app = web.Application(
+        middlewares=[_errors_as_json],
+        client_max_size=EXPLAIN_BYTES_MAX,
+        # A body that is not what it says to be would break the connection, with a traceback.
+        handler_args={"auto_decompress": False},
+    )
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     if sources:
@@ -102,6 +107,8 @@ class _Pages:
         )
 
     async def explain(self, request: web.Request) -> web.Response:
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            return _error(415, "the body must be sent uncompressed, without `content-encoding`")
         try:
             return _json(self._sources.explain(await request.read()))
         except RequestError as error:
