@@ -209,6 +209,8 @@ def test_the_config_that_runs_is_the_only_one_shown(metrics: Metrics) -> None:
 
 
 def test_a_failed_reload_leaves_the_time_of_the_last_good_one(metrics: Metrics) -> None:
+    metrics.loaded(50.0)
+    assert series_of(metrics, "config_reloads_total") == {("ok",): 0, ("failed",): 0}
     metrics.reloaded(ok=True, now=100.0)
     metrics.reloaded(ok=False, now=200.0)
     assert value(metrics, "config_last_reload_success_timestamp_seconds") == 100

@@ -44,6 +44,8 @@ class Metrics:
         self._tasks = Capped(0)
         self._tasks.admit([UNKNOWN_TASK])
         self._targets: Collection[TargetId] = ()
+        for result in ("ok", "failed"):
+            self._series.reloads[(result,)].inc(0)  # from 0, so that the first one is an increase
         self._series.build[__version__, platform.python_version()].set(1)
 
     @property
@@ -67,12 +69,18 @@ class Metrics:
             self._apps.admit(name for name in route.match.apps if "*" not in name)
             self._tasks.admit(route.match.task_types)
 
+    def loaded(self, now: float) -> None:
+        """The file was taken as it is: at the start, or by a reload."""
+        self._series.reload_ok.set(1)
+        self._series.reloaded_at.set(now)
+
     def reloaded(self, *, ok: bool, now: float) -> None:
-        """The file was taken, or not; the first time counts too."""
+        """A reload took the file, or did not."""
         self._series.reloads[("ok" if ok else "failed",)].inc()
-        self._series.reload_ok.set(ok)
         if ok:
-            self._series.reloaded_at.set(now)
+            self.loaded(now)
+        else:
+            self._series.reload_ok.set(0)
 
     # Requests
 

@@ -145,7 +145,7 @@ def _keep_in_step(router: Router, reloader: Reloader[Any]) -> asyncio.Task[None]
     def count(status: ReloadStatus) -> None:
         router.metrics.reloaded(ok=status.last_error is None, now=time.time())
 
-    count(reloader.status)  # the first time counts too
+    router.metrics.loaded(time.time())
     reloader.on_reload(swap)
     reloader.on_attempt(count)
     return asyncio.create_task(reloader.run())
