@@ -13,6 +13,7 @@ from hostile import CANARY, anything
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extproc.config.catalog import catalog
 from extproc.config.presets import PRESETS
 from extproc.dialects import openai_chat
 from extproc.dialects.conversation import (
@@ -37,6 +38,7 @@ from extproc.dialects.conversation import (
     ToolResult,
     UnreadableError,
 )
+from extproc.dialects.openai_chat.models import ways_of
 from extproc.feature import Feature
 from extproc.text.tokens import Family
 from extproc.vocabulary import (
@@ -65,6 +67,8 @@ def target(
     chat_form: ChatForm = USUAL_CHAT_FORM,
     output_tokens_max: int | None = None,
     capabilities: Mapping[Feature, bool] | None = None,
+    upstream: str = "m-1",
+    name: str = "m",
 ) -> Target:
     provider = Provider(
         name=ProviderName("p"),
@@ -80,9 +84,9 @@ def target(
         chat_form=chat_form,
     )
     model = Model(
-        ModelName("m"), None, capabilities or {}, family, output_tokens_max=output_tokens_max
+        ModelName(name), None, capabilities or {}, family, output_tokens_max=output_tokens_max
     )
-    return Target(TargetId("p/m"), provider, model, UpstreamModel("m-1"))
+    return Target(TargetId("p/m"), provider, model, UpstreamModel(upstream))
 
 
 def read(**fields: object) -> Conversation:
@@ -728,12 +732,11 @@ def test_a_calls_signature_is_written_only_for_the_models_that_check_it() -> Non
         ({"seed": 0, "user": "u"}, {"seed": 0, "user": "u"}),
         ({"top_k": 40}, {}),
         ({"reasoning": Reasoning(shown=True)}, {}),
-        ({"reasoning": Reasoning("xhigh", 5)}, {"reasoning_effort": "xhigh"}),
+        ({"reasoning": Reasoning("high", 5)}, {"reasoning_effort": "high"}),
         ({"reasoning": Reasoning(budget_tokens=-1)}, {}),
         *(
             ({"reasoning": Reasoning(budget_tokens=budget)}, {"reasoning_effort": effort})
             for budget, effort in [
-                (0, "none"),
                 (1, "low"),
                 (8_191, "low"),
                 (8_192, "medium"),
@@ -765,6 +768,113 @@ def test_a_model_that_does_not_reason_is_not_told_how_much_to() -> None:
         assert written(conversation, to)["reasoning_effort"] == effort
     to = target(capabilities={Feature.REASONING: False})
     assert "reasoning_effort" not in written(conversation, to)
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+
+
+def effort_at(to: Target, effort: str, **fields: object) -> str | None:
+    body = openai_chat.write_request(
+        of(user(Text("a")), reasoning=Reasoning(effort), **fields), to
+    ).rest
+    found: str | None = json.loads(b"{" + body).get("reasoning_effort")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("llama", [None, "low", "low", "medium", "high", "high"]),
+        ("gpt-4o", [None] * 6),
+        ("o3", ["low", "low", "low", "medium", "high", "high"]),
+        ("o4-mini-2025-04-16", ["low", "low", "low", "medium", "high", "high"]),
+        ("o1-mini", [None] * 6),
+        ("gpt-5-mini", ["minimal", "minimal", "low", "medium", "high", "high"]),
+        ("gpt-5-2025-08-07", ["minimal", "minimal", "low", "medium", "high", "high"]),
+        ("gpt-5-chat-latest", [None] * 6),
+        ("gpt-5.1", ["none", "low", "low", "medium", "high", "high"]),
+        ("gpt-5.1-codex", ["low", "low", "low", "medium", "high", "high"]),
+        ("gpt-5.1-codex-max", ["low", "low", "low", "medium", "high", "xhigh"]),
+        ("gpt-5.2-pro", ["medium", "medium", "medium", "medium", "high", "xhigh"]),
+        ("gpt-5.2", ["none", "low", "low", "medium", "high", "xhigh"]),
+        ("gpt-5.2-chat-latest", [None] * 6),
+        ("gpt-5.10", ["none", "low", "low", "medium", "high", "xhigh"]),
+        ("gpt-6.1-sol", ["none", "low", "low", "medium", "high", "xhigh"]),
+        ("openai/gpt-oss-120b", ["low", "low", "low", "medium", "high", "high"]),
+        ("mistral-large-2512", [None] * 6),
+        ("magistral-medium-latest", [None] * 6),
+        ("mistral-small-2603", ["none", *["high"] * 5]),
+        ("qwen/qwen3-32b", [None] * 6),
+        ("gemini-2.5-flash", ["none", "minimal", "low", "medium", "high", "high"]),
+        ("gemini-3-pro", ["minimal", "minimal", "low", "medium", "high", "high"]),
+    ],
+)
+def test_an_effort_is_the_nearest_that_the_model_takes(
+    model: str, expected: list[str | None]
+) -> None:
+    assert [effort_at(target(upstream=model), effort) for effort in EFFORTS] == expected
+    assert [effort_at(target(upstream="mine", name=model), effort) for effort in EFFORTS] == (
+        expected
+    )
+
+
+SAMPLING = {
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "sampled", "stops"),
+    [
+        ("llama", "high", True, True),
+        ("gpt-4.1", None, True, True),
+        ("gpt-5-chat-latest", None, True, True),
+        ("gpt-oss-20b", "high", True, True),
+        ("o3", None, False, False),
+        ("gpt-5", "none", False, False),
+        ("gpt-5.1", None, True, False),
+        ("gpt-5.1", "none", True, False),
+        ("gpt-5.1", "low", False, False),
+        ("gpt-5.4-mini", None, True, False),
+        ("gpt-5.5", None, False, False),
+        ("gpt-5.5", "none", True, False),
+        ("gpt-5.2-chat-latest", None, False, False),
+    ],
+)
+def test_a_model_that_thinks_is_not_told_how_to_choose_its_words(
+    model: str, effort: str | None, *, sampled: bool, stops: bool
+) -> None:
+    reasoning = Reasoning(effort) if effort else None
+    conversation = of(user(Text("a")), reasoning=reasoning, stop=("a",), **SAMPLING)
+    rest = openai_chat.write_request(conversation, target(upstream=model)).rest
+    body = json.loads(b"{" + rest)
+    assert {name: body[name] for name in SAMPLING if name in body} == (SAMPLING if sampled else {})
+    assert body.get("stop") == (["a"] if stops else None)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [("gpt-5.2", "low"), ("gpt-5.4", None), ("gpt-5.6-sol", "none")]
+)
+def test_no_effort_stands_beside_tools_where_the_api_refuses_it(
+    model: str, expected: str | None
+) -> None:
+    to = target(upstream=model)
+    assert effort_at(to, "low", tools=(Tool("f"),)) == expected
+    assert effort_at(to, "low") == "low"
+
+
+def test_every_model_of_openais_in_the_catalog_is_known_to_think_or_not_to() -> None:
+    asked = {
+        to.upstream_model or "": entry.capabilities.get(Feature.REASONING, False)
+        for entry in catalog().values()
+        for to in entry.targets or ()
+        if to.provider in ("openai", "mistral") and Feature.EMBEDDINGS not in entry.capabilities
+    }
+    efforts = {model: ways_of(target(upstream=model)).efforts for model in asked}
+    assert {model: bool(taken) for model, taken in efforts.items()} == asked
 
 
 def test_what_the_api_lacks_leaves_what_can_be_written() -> None:
@@ -818,7 +928,7 @@ conversations = st.builds(
     | st.just(OutputFormat())
     | st.builds(OutputFormat, objects, names, st.none() | texts, st.none() | st.booleans()),
     output_tokens_max=st.none() | st.integers(1, 10**6),
-    reasoning=st.none() | st.builds(Reasoning, st.sampled_from(["none", "low", "xhigh"])),
+    reasoning=st.none() | st.builds(Reasoning, st.sampled_from(["low", "high"])),
     stop=st.lists(texts, max_size=2).map(tuple),
     temperature=maybe_number,
     top_p=maybe_number,

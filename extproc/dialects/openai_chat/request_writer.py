@@ -18,6 +18,7 @@ from extproc.dialects.conversation import (
     Wording,
 )
 from extproc.dialects.openai_chat.message_writer import write_messages
+from extproc.dialects.openai_chat.models import Ways, nearest_effort, ways_of
 from extproc.dialects.payload import endpoint_of, model_prefix
 from extproc.feature import Feature
 from extproc.text.tokens import Family
@@ -57,19 +58,17 @@ _Json = Mapping[str, object]
 def write_request(conversation: Conversation, target: Target) -> Wording:
     """The body for `target`; nothing of `conversation` that its API has a place for is lost."""
     signed = target.model.family == Family.GEMINI  # OpenAI refuses fields that it does not know
-    form = target.provider.chat_form
+    form, ways = target.provider.chat_form, ways_of(target)
+    effort = _effort(conversation, target.model, ways)
     body = {
         "messages": write_messages(conversation, form, signed=signed),
         **_streaming(conversation, form),
         **_tools(conversation),
         "response_format": _response_format(conversation.output_format),
         form.output_limit_field: _limit(conversation, target.model),
-        "reasoning_effort": _effort(conversation.reasoning, target.model),
-        "stop": list(conversation.stop) or None,
-        "temperature": conversation.temperature,
-        "top_p": conversation.top_p,
-        "presence_penalty": conversation.presence_penalty,
-        "frequency_penalty": conversation.frequency_penalty,
+        "reasoning_effort": effort,
+        "stop": (list(conversation.stop) or None) if ways.stops else None,
+        **_sampling(conversation, effort, ways),
         form.seed_field: conversation.seed,
         "user": conversation.user if form.takes_user else None,
     }
@@ -140,16 +139,30 @@ def _limit(conversation: Conversation, model: Model) -> int | None:
     return allowed if allowed is None or most is None else min(allowed, most)
 
 
-def _effort(reasoning: Reasoning | None, model: Model) -> str | None:
+def _effort(conversation: Conversation, model: Model, ways: Ways) -> str | None:
     """None for a model that is known not to reason: it would refuse the field."""
-    if reasoning is None or model.capabilities.get(Feature.REASONING) is False:
+    if model.capabilities.get(Feature.REASONING) is False:
         return None
-    if reasoning.effort is not None or reasoning.budget_tokens is None:
+    if conversation.tools and ways.tires_of_tools:
+        return None if ways.rests else "none"
+    wanted = _wanted_effort(conversation.reasoning)
+    return None if wanted is None else nearest_effort(wanted, ways)
+
+
+def _sampling(conversation: Conversation, effort: str | None, ways: Ways) -> _Json:
+    rests = effort == "none" or (effort is None and ways.rests)
+    if not (ways.sampled or rests):
+        return {}
+    names = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+    return {name: getattr(conversation, name) for name in names}
+
+
+def _wanted_effort(reasoning: Reasoning | None) -> str | None:
+    if reasoning is None:
+        return None
+    budget_tokens = reasoning.budget_tokens
+    if reasoning.effort is not None or budget_tokens is None:
         return reasoning.effort
-    return _effort_of(reasoning.budget_tokens)
-
-
-def _effort_of(budget_tokens: int) -> str | None:
     if budget_tokens < 0:
         return None  # Gemini's word for: as the model sees fit
     if budget_tokens == 0:
