@@ -104,7 +104,7 @@ class ChatForm:
     seed. `takes_user` and `takes_stream_options` say whether it knows these fields; who does not
     know the latter tells a stream's usage unasked. `short_call_ids`: those of tool calls are nine
     letters and digits. `strict_turns`: a system's message only leads, and a user's never follows a
-    tool's result at once.
+    tool's result at once. `stops_max` is the most stop sequences, None where no limit is known.
     """
 
     output_limit_field: str = "max_tokens"
@@ -113,6 +113,7 @@ class ChatForm:
     takes_stream_options: bool = True
     short_call_ids: bool = False
     strict_turns: bool = False
+    stops_max: int | None = None
 
 
 USUAL_CHAT_FORM: Final = ChatForm()

@@ -770,6 +770,13 @@ def test_a_model_that_does_not_reason_is_not_told_how_much_to() -> None:
     assert "reasoning_effort" not in written(conversation, to)
 
 
+@pytest.mark.parametrize("most", [4, None])
+def test_no_more_stop_sequences_are_written_than_the_provider_takes(most: int | None) -> None:
+    stops = tuple("abcdef")
+    to = target(chat_form=ChatForm(stops_max=most))
+    assert written(of(user(Text("a")), stop=stops), to)["stop"] == [*stops[:most]]
+
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 

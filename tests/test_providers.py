@@ -145,9 +145,15 @@ def test_only_mistral_wants_more_than_another_name_for_the_limit() -> None:
     differ = {
         name
         for name, preset in PRESETS.items()
-        if replace(preset.chat_form, output_limit_field="max_tokens") != ChatForm()
+        if replace(preset.chat_form, output_limit_field="max_tokens", stops_max=None) != ChatForm()
     }
     assert differ == {"mistral"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_openai_azure_and_groq_take_four_stop_sequences(preset: str) -> None:
+    wanted = 4 if preset in {"openai", "azure", "groq"} else None
+    assert provider(preset=preset, baseUrl=ON_A_URL).chat_form.stops_max == wanted
 
 
 # Azure

@@ -98,8 +98,9 @@ class Preset:
     signing_key_names: tuple[str, ...] = ()
 
 
-# Its reasoning models refuse `max_tokens`.
-_OPENAIS: Final = ChatForm(output_limit_field="max_completion_tokens")
+# developers.openai.com, "Create chat completion"; its reasoning models refuse `max_tokens`. Azure's
+# reference says the same, and Groq's (console.groq.com, "API Reference").
+_OPENAIS: Final = ChatForm(output_limit_field="max_completion_tokens", stops_max=4)
 
 # docs.mistral.ai, "API", chat completions; what it does not know is a 422 `extra_forbidden`.
 # GitHub: partITech/php-mistral, issue 76; anomalyco/opencode, issue 1680 (ids of calls); mistralai,
@@ -153,7 +154,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             "http://127.0.0.1:8000/v1",
             ("VLLM_API_KEY",),
             key_required=False,
-            chat_form=_OPENAIS,
+            chat_form=ChatForm(output_limit_field="max_completion_tokens"),
         ),
     }
 )

@@ -67,7 +67,7 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
         "response_format": _response_format(conversation.output_format),
         form.output_limit_field: _limit(conversation, target.model),
         "reasoning_effort": effort,
-        "stop": (list(conversation.stop) or None) if ways.stops else None,
+        "stop": (list(conversation.stop[: form.stops_max]) or None) if ways.stops else None,
         **_sampling(conversation, effort, ways),
         form.seed_field: conversation.seed,
         "user": conversation.user if form.takes_user else None,
