@@ -98,6 +98,19 @@ def test_check_tells_each_error_on_its_line_and_returns_1(
     assert third == "routes: no catch-all; end with a route that matches `default: true`"
 
 
+def test_what_is_wrong_in_form_hides_no_wrong_name_where_the_two_are_apart(
+    capsys: pytest.CaptureFixture[str], write: Writing
+) -> None:
+    routes = "routes: [{match: {default: true}, model: gpt-4oo}]\n"
+    name = "routes[0].model: no model is called gpt-4oo; did you mean gpt-4o?"
+    for wrong in ("maxAttempts: 0", "max_attempts: 0", "server: {transport: fast}"):
+        form, told = Said(capsys, "check", write(routes + wrong)).err.splitlines()
+        assert form.startswith(wrong.partition(":")[0])
+        assert told == name
+    depends = Said(capsys, "check", write(routes + "aliases: {gpt-4oo: 5}"))
+    assert len(depends.err.splitlines()) == 1
+
+
 def test_check_tells_each_missing_credential_on_its_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

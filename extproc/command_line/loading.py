@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from extproc.config import Compiled, ConfigError, Problem, compile_config, read_config, read_text
+from extproc.config.file import ConfigFile
 from extproc.explain import RequestError, WrittenRequest, written_request
 
 
@@ -17,8 +18,24 @@ def load(path: Path) -> Compiled:
 
 
 def compiled(text: str, base_urls: Mapping[str, str] | None = None) -> Compiled:
-    """Raises `ConfigError`."""
-    return compile_config(read_config(text, os.environ), os.environ, base_urls)
+    """Raises `ConfigError`, with what is wrong in form and, where it can be said, with names."""
+    try:
+        file = read_config(text, os.environ)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *_wrong_with(error.rest, base_urls)]) from None
+    return compile_config(file, os.environ, base_urls)
+
+
+def _wrong_with(
+    file: ConfigFile | None, base_urls: Mapping[str, str] | None
+) -> tuple[Problem, ...]:
+    if file is None:
+        return ()
+    try:
+        compile_config(file, os.environ, base_urls)
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def complain(error: Exception) -> int:

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from extproc.config.file import ConfigFile
 
 Location = tuple[str | int, ...]
 """Where something stands in a file: keys and positions, from the top."""
@@ -29,11 +33,13 @@ class ConfigError(Exception):
 
     Attributes:
         problems: at least one, in the order of the file where that is known.
+        rest: what is left of the file without them, where they have no bearing on it.
 
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], rest: ConfigFile | None = None) -> None:
         self.problems = tuple(problems)
+        self.rest = rest
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -28,6 +29,12 @@ _SHELLS: Final = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 """A reference as shells allow it beside ours; anywhere but for a key it may well be meant."""
 
 _ENDLESS: Final = Problem("", "holds itself", "write out what the alias stands for")
+
+_ALONE: Final = {
+    *("maxAttempts", "firstByteTimeout", "bodyBytesMax", "requestedModel", "boundHistory"),
+    *("healthCheck", "decisionLog", "telemetry", "server"),
+}
+"""Keys that no name and no route depends on."""
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?|true|false")
 
@@ -61,7 +68,7 @@ def read_config(text: str, env: Mapping[str, str]) -> ConfigFile:
         told = {problem.path for problem in problems}
         problems += [problem for problem in error.problems if problem.path not in told]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, _rest(tree, written, problems))
     return file
 
 
@@ -69,6 +76,22 @@ def unset_in(key: str) -> str | None:
     """The variable that should have held `key` and is not set, if that is what it says."""
     found = _VEILED.search(key)
     return found and found[1]
+
+
+def _rest(
+    tree: Mapping[str, object], written: object, problems: Iterable[Problem]
+) -> ConfigFile | None:
+    """The file without the keys that are wrong, if no name and no route depends on one of them."""
+    wrong = {re.split(r"[.\[]", problem.path)[0] for problem in problems}
+    if any(to_camel(key) not in _ALONE for key in wrong) or not isinstance(written, dict):
+        return None
+    left, left_written = (
+        {key: value for key, value in one.items() if key not in wrong} for one in (tree, written)
+    )
+    try:
+        return _formed(left, left_written)
+    except ConfigError:
+        return None
 
 
 def _formed(tree: object, written: object) -> ConfigFile:
