@@ -1,5 +1,6 @@
 """OpenTelemetry: what a collector gets of a request, and that one that is gone harms nobody."""
 
+import json
 import logging
 import socket
 import subprocess
@@ -11,18 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from configs import SEED, snapshot_of
+from configs import CATCH_ALL, CHAT, HELLO, SEED, snapshot_of
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from outcomes import NOW, decision_on, finished, finished_with, outcome_of
 
+from extproc.dialects import surface_of
+from extproc.exchange import read_and_decide
 from extproc.outcome import Ending, Finished, Usage
+from extproc.record import record
 from extproc.servers import genai, otlp
 from extproc.servers.genai import call_of, error_type
 from extproc.servers.telemetry import Exporter, start
 from extproc.snapshot import Otlp
+from extproc.state.view import EMPTY_VIEW
 from extproc.vocabulary import TargetId
 
 SNAPSHOT = snapshot_of(SEED)
@@ -153,8 +158,35 @@ def test_a_request_that_was_sent_nowhere_has_no_model() -> None:
     call = call_of(finished(refused, status=422, usage=None, cost_usd=None))
     assert (call.name, call.common) == (
         "chat",
-        {"gen_ai.operation.name": "chat", "error.type": "422"},
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": "extproc",
+            "error.type": "422",
+        },
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "name"),
+    [
+        (CHAT, {"messages": HELLO}, "chat gpt-4o"),
+        ("/v1/messages/count_tokens", {"messages": HELLO}, "chat gpt-4o"),
+        ("/v1/embeddings", {"input": "Hello"}, "embeddings gpt-4o"),
+    ],
+)
+def test_embeddings_are_called_so(path: str, fields: dict[str, Any], name: str) -> None:
+    snapshot = snapshot_of("unknownCapability: allow" + CATCH_ALL)
+    surface = surface_of(path)
+    assert surface
+    body = json.dumps({"model": "gpt-4o", **fields}).encode()
+    decision, _ = read_and_decide(
+        path, {}, body, snapshot, EMPTY_VIEW, now=NOW, draw=1, surface=surface
+    )
+    told = {"chain": [{"target": "x", "provider": "openai", "upstream_model": "gpt-4o"}]}
+    outcome = outcome_of(decision, target=None)
+    call = call_of(Finished("r", record(decision) | told, outcome, NOW))
+    assert call.name == name
+    assert call.attributes["gen_ai.operation.name"] == name.split(maxsplit=1)[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,11 @@ from typing import Any, Final
 
 from extproc.outcome import Ending, Finished, Outcome, Usage
 
-OPERATION: Final = "chat"
+CHAT: Final = "chat"
+EMBEDDINGS: Final = "embeddings"
+ROUTER: Final = "extproc"
+"""Who is asked, where nobody else is: the router refused by itself."""
+
 TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  not that kind of token
 DURATION: Final = "gen_ai.client.operation.duration"
 TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  nor this
@@ -56,9 +60,11 @@ def call_of(finished: Finished) -> Call:
     record, outcome = finished.record, finished.outcome
     link = _served(record, outcome)
     error = error_type(outcome)
+    operation = _operation(record)
+    provider = link["provider"] if link else ROUTER
     common = {
-        "gen_ai.operation.name": OPERATION,
-        "gen_ai.provider.name": link and _PROVIDERS.get(link["provider"], link["provider"]),
+        "gen_ai.operation.name": operation,
+        "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
         "gen_ai.request.model": link and link["upstream_model"],
         "error.type": error,
     }
@@ -77,8 +83,15 @@ def call_of(finished: Finished) -> Call:
         "extproc.attempts": outcome.attempts,
         "extproc.cost_usd": outcome.cost_usd,
     }
-    name = f"{OPERATION} {link['upstream_model']}" if link else OPERATION
+    name = f"{operation} {link['upstream_model']}" if link else operation
     return Call(name, _known(told), _known(common), error)
+
+
+def _operation(record: Mapping[str, Any]) -> str:
+    """Of all that is asked of models, only embeddings are expected to say nothing."""
+    estimate = record.get("estimate")
+    says_nothing = estimate and not estimate["output_tokens"] and not record.get("counting")
+    return EMBEDDINGS if says_nothing else CHAT
 
 
 def error_type(outcome: Outcome) -> str | None:
