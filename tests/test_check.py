@@ -5,6 +5,8 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Final
 
@@ -258,7 +260,10 @@ def misfits(value: Any, schema: Mapping[str, Any], at: str = "") -> Iterator[str
     for word, said in schema.items():
         match word:
             case "$ref":
-                yield from misfits(value, SCHEMA["$defs"][said.rpartition("/")[2]], at)
+                yield from misfits(value, reduce(getitem, said.split("/")[1:], SCHEMA), at)
+            case "allOf":
+                for inner in said:
+                    yield from misfits(value, inner, at)
             case "anyOf":
                 if all(list(misfits(value, option, at)) for option in said):
                     yield f"{at}: fits none of several"
@@ -270,8 +275,11 @@ def misfits(value: Any, schema: Mapping[str, Any], at: str = "") -> Iterator[str
                 for key in value.keys() & said.keys() if isinstance(value, dict) else ():
                     yield from misfits(value[key], said[key], f"{at}.{key}")
             case "additionalProperties":
-                known = schema.get("properties", {})
-                for key in value.keys() - known.keys() if isinstance(value, dict) else ():
+                known = schema.get("properties", {}).keys()
+                patterns = schema.get("patternProperties", {})
+                for key in value.keys() - known if isinstance(value, dict) else ():
+                    if any(re.search(pattern, key) for pattern in patterns):
+                        continue
                     inner = misfits(value[key], said, f"{at}.{key}") if said else [f"{at}.{key}"]
                     yield from inner
             case "patternProperties":
@@ -306,6 +314,20 @@ def misfits(value: Any, schema: Mapping[str, Any], at: str = "") -> Iterator[str
                     yield f"{at}: is too large"
             case _:
                 assert word in SILENT, f"learn to check {word}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "first_byte_timeout: soon",
+        "first_byte_timeouts: 5",
+        "models: {m: {price: {input_per_m_tok: 1}}}",
+        "models: {m: {capabilities: {structured-output: true}}}",
+        "apps: {source: x}",
+    ],
+)
+def test_what_is_wrong_in_snake_case_is_seen_by_an_editor_too(text: str) -> None:
+    assert list(misfits(YAML(typ="safe", pure=True).load(text + "\nroutes: []"), SCHEMA))
 
 
 def tree_of(path: Path) -> Any:  # noqa: ANN401  YAML
@@ -377,6 +399,11 @@ def test_what_is_wrong_in_form_is_seen_by_an_editor(name: str) -> None:
         "bodyBytesMax: 2048",
         "decisionLog: {path: none, maxBytes: 1 GiB}",
         "telemetry: {otlp: {endpoint: 'http://c.test', headers: {x-key: a}, interval: 1m}}",
+        "first_byte_timeout: 5\ndecision_log: {path: none, max_bytes: 1 GiB}",
+        "models: {m: {context_window: 9, price: {input_per_m_tok: 1, output_per_m_tok: 2}}}",
+        "models: {m: {price: {inputPerMTok: 1, output_per_m_tok: 2, cache_write_per_m_tok: 1}}}",
+        "models: {m: {capabilities: {structured_output: true}}}",
+        "routes: [{match: {has: structured_output, task_type: a}, model: gpt-4o}]",
         "routes: [{match: {has: vision, taskType: a, app: [a, b]}, model: gpt-4o}]",
         "routes: [{match: {has: [vision, tools]}, candidates: gpt-4o, fallback: []}]",
     ],
