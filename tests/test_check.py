@@ -322,6 +322,7 @@ def misfits(value: Any, schema: Mapping[str, Any], at: str = "") -> Iterator[str
         "first_byte_timeout: soon",
         "first_byte_timeouts: 5",
         "models: {m: {price: {input_per_m_tok: 1}}}",
+        "models: {m: {price: {input_per_m_tok: 1.0e+308, output_per_m_tok: 1}}}",
         "models: {m: {capabilities: {structured-output: true}}}",
         "apps: {source: x}",
     ],

@@ -92,7 +92,7 @@ def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
 Text = Annotated[str, Field(min_length=1)]
 TaskType = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-UsdPerMTok = Annotated[float, Field(ge=0)]
+UsdPerMTok = Annotated[float, Field(ge=0, le=1e6)]  # a dollar for a token is beyond any
 
 # What may be written where it is not what is read: the input types are for the JSON Schema.
 _Duration = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*(ms|s|m|h)\s*$")]
