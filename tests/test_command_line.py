@@ -830,6 +830,18 @@ def test_a_flag_that_makes_no_sense_is_a_usage_error(
     assert what in said.err
 
 
+# up
+
+
+def test_up_without_a_config_says_what_to_do_where_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = Said(capsys, "up")
+    assert (said.status, said.out) == (1, "")
+    assert said.err == "no CONFIG is named, and config/seed.yaml is not here; name your config\n"
+
+
 # The words around the commands
 
 

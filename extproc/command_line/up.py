@@ -29,12 +29,11 @@ from extproc.servers.process_tree import Child, ChildError, run_together
 from extproc.vocabulary import ProviderName
 
 _LOOPBACK = "127.0.0.1"
+_SAMPLE = Path("config/seed.yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", nargs="?", type=Path, default=Path("config/seed.yaml"), metavar="CONFIG"
-    )
+    parser.add_argument("config", nargs="?", type=Path, default=_SAMPLE, metavar="CONFIG")
     places.add_arguments(parser)
     parser.add_argument(
         "--extproc-port", type=port, default=9002, metavar="PORT", help="the router's (9002)"
@@ -64,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        _check_config(arguments.config)
         binary = arguments.envoy_binary or _envoy_binary()
         _choose_ports(arguments)
         url = f"http://{_LOOPBACK}:{arguments.stand_in_port}"
@@ -87,6 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 class _UsageError(Exception):
     """Something that other flags would mend."""
+
+
+def _check_config(path: Path) -> None:
+    if path == _SAMPLE and not path.exists():
+        raise _UsageError(f"no CONFIG is named, and {path} is not here; name your config")
 
 
 def _envoy_binary() -> Path:
