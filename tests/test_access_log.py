@@ -110,6 +110,15 @@ def test_a_target_that_did_not_answer_is_not_who_served() -> None:
     assert ended(target="-", upstream_us="-").target is None
 
 
+def test_an_answer_whose_last_byte_never_went_out_is_truncated() -> None:
+    """Envoy has no flag for a stream that the router took apart and did not put together again."""
+    cut: dict[str, str] = {"last_byte_us": "-", "flags": "-"}
+    assert ended(**cut).ending is Ending.TRUNCATED
+    assert ended(**cut, told=told()).ending is Ending.TRUNCATED
+    assert ended(**cut | {"flags": "DC"}).ending is Ending.ABORTED
+    assert ended(**cut, upstream_us="-").ending is Ending.COMPLETE  # there was nothing to cut off
+
+
 @pytest.mark.parametrize("missing", ["input_tokens", "output_tokens"])
 def test_half_a_usage_is_none(missing: str) -> None:
     assert ended(**{missing: "-"}).usage is None

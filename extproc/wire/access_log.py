@@ -130,7 +130,12 @@ def _ended(fields: Fields) -> Ended:
         status=int(fields.get(Field.STATUS, "0")),
         ttfb_ms=_milliseconds(fields, Field.FIRST_BYTE_US),
         duration_ms=_duration_ms(fields),
-        ending=_ending(_flags(fields), answered=answered, whole=told is None or told.whole),
+        ending=_ending(
+            _flags(fields),
+            answered=answered,
+            # A router that was killed while it translated leaves no flag, and tells nothing.
+            whole=Field.LAST_BYTE_US in fields and (told is None or told.whole),
+        ),
         usage=_usage_told(told) if told else _usage(fields),
         reported_model=ReportedModel(model) if model else None,
         traceparent=fields.get(Field.TRACEPARENT),
