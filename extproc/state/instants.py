@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from calendar import timegm
-from time import gmtime
 from typing import Final
 
 TEXT_MAX: Final = 64
@@ -38,6 +37,7 @@ _RFC_850: Final = re.compile(
 _ASCTIME: Final = re.compile(
     rf"[A-Z][a-z]{{2}} ([A-Z][a-z]{{2}}) ( [0-9]|[0-9]{{2}}) {_TIME} ([0-9]{{4}})"
 )
+_YEAR_UNKNOWN: Final = "2000"
 _ERA_DAYS: Final = 146_097
 _DAYS_FROM_MARCH_0: Final = 719_468
 """Days from the 1st of March in the year 0 to 1970."""
@@ -119,7 +119,7 @@ def http_date(text: str | None, now: float) -> float | None:
 
 def _full_year(short: int, now: float) -> int:
     """One that seems to be more than 50 years ahead is of the century before."""
-    this_year = gmtime(now).tm_year
+    this_year = int((rfc_3339_of(now) or _YEAR_UNKNOWN)[:4])
     year = this_year - this_year % 100 + short
     return year - 100 if year > this_year + 50 else year
 
