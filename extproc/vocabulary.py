@@ -121,12 +121,13 @@ USUAL_CHAT_FORM: Final = ChatForm()
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where a provider is and how it is spoken to; no secret in it.
+    """Where a provider is and how it is spoken to; its `Secrets` are beside it.
 
     `base_path` is the path of the base URL without a trailing slash (`/v1`). `credential_header`
     is lower case and `credential_prefix` is written before the key (`"Bearer "`); where the header
     is empty, requests are signed with the key, which is a `SIGNING_KEY`, and it is never sent.
-    `has_credential` says whether a key is known, never which. `endpoints` are the APIs of clients
+    `has_credential` says whether a key is known, never which; `headers` are the names of its own,
+    lower case. `endpoints` are the APIs of clients
     that it speaks itself, and where below `base_path`, with `{model}` for the upstream model's
     name; to the others a request is translated into `api`, whose own headers are `api_headers`, and
     which an OpenAI-compatible provider takes in its `chat_form`.
@@ -140,13 +141,21 @@ class Provider:
     credential_header: str
     credential_prefix: str
     has_credential: bool
-    headers: Mapping[str, str]
+    headers: tuple[str, ...] = ()
     first_byte_timeout_s: float | None = None
     region: str | None = None
     api: Api = Api.OPENAI
     endpoints: Mapping[Surface, str] = field(default_factory=dict)
     api_headers: Mapping[str, str] = field(default_factory=dict)
     chat_form: ChatForm = USUAL_CHAT_FORM
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What nobody but its provider may see: its key, and what its own headers hold."""
+
+    key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ HOME = Provider(
     credential_header="authorization",
     credential_prefix="Bearer ",
     has_credential=False,
-    headers={},
+    headers=(),
 )
 
 

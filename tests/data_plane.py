@@ -480,7 +480,7 @@ class DataPlane:
             ca_file=str(self.directory / "no-roots.pem"),  # no provider here speaks TLS
             request_timeout_s=self._request_timeout_s,
         )
-        write(self.directory, compiled.snapshot, deployment, compiled.keys)
+        write(self.directory, compiled.snapshot, deployment, compiled.secrets)
         if not self._feedback:
             for file in (self.directory / name for name in FILES):
                 told = json.loads(file.read_text("utf-8"))

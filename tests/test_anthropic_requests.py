@@ -55,7 +55,7 @@ from extproc.vocabulary import (
 
 PROVIDER = Provider(
     *(ProviderName("anthropic"), "api.anthropic.com", 443, True, "/v1"),
-    *("x-api-key", "", True, {}),
+    *("x-api-key", "", True),
     api=Api.ANTHROPIC,
     endpoints={Surface.MESSAGES: "/messages"},
 )

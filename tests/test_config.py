@@ -308,7 +308,7 @@ def test_the_name_of_a_header_may_be_written_in_any_case() -> None:
 def test_only_the_providers_that_some_target_uses_run() -> None:
     found = compiled(EXPLICIT, KEYS | {"OPENAI_EU_KEY": CANARY, "TOGETHER_API_KEY": "t"})
     assert set(found.snapshot.providers) == {"anthropic", "openai", "local", "together"}
-    assert set(found.keys) == {"anthropic", "openai", "together"}
+    assert set(keys_of(found)) == {"anthropic", "openai", "together"}
 
 
 def test_the_seed_compiles_to_what_it_says() -> None:
@@ -458,7 +458,7 @@ def test_every_key_reaches_what_runs() -> None:
     (target,) = snapshot.targets.values()
     assert target.provider == Provider(
         *(ProviderName("home"), "127.0.0.1", 8000, False, "/mine", "api-key", "", True),
-        headers={"x-team": "a"},
+        headers=("x-team",),
         first_byte_timeout_s=2,
         region="eu",
         api=Api.AZURE,
@@ -707,12 +707,15 @@ def test_each_preset_compiles_with_its_url_or_the_example_of_one(name: str) -> N
 
 def test_secrets_are_in_nothing_that_may_be_shown() -> None:
     env = dict.fromkeys([*KEYS, "OPENAI_EU_KEY", "TOGETHER_API_KEY", "VLLM_API_KEY"], CANARY)
-    text = EXPLICIT.replace("preset: vllm", f"preset: vllm, apiKey: {CANARY}")
+    own = f"preset: vllm, apiKey: {CANARY}, headers: {{ X-Team: {CANARY} }}"
+    text = EXPLICIT.replace("preset: vllm", own)
     text += "telemetry: {otlp: {endpoint: 'https://c.test', headers: {x-key: '${OPENAI_EU_KEY}'}}}"
     found = compiled(text, env)
-    assert set(found.keys.values()) == {CANARY}
+    assert set(keys_of(found).values()) == {CANARY}
+    assert {"x-team": CANARY} in [held.headers for held in found.secrets.values()]
     assert found.otlp_headers == {"x-key": CANARY}
-    for shown in (found, found.snapshot, found.snapshot.providers, found.missing_keys):
+    shown_ones = (found, found.secrets, found.snapshot, found.snapshot.providers)
+    for shown in (*shown_ones, found.missing_keys):
         assert CANARY not in repr(shown)
     assert CANARY not in repr(read_config(text, env))
     assert CANARY not in str(read_config(text, env))
@@ -777,13 +780,17 @@ def test_the_order_of_routes_is_content() -> None:
 # Keys
 
 
+def keys_of(found: Compiled) -> dict[ProviderName, str]:
+    return {name: held.key for name, held in found.secrets.items() if held.key is not None}
+
+
 def openai_keys(section: str, env: Mapping[str, str]) -> tuple[str | None, str | None]:
     """The key and the complaint of a provider called openai."""
     found = compiled(f"providers: {{openai: {section}}}" + CATCH_ALL, env)
     name = ProviderName("openai")
     provider = found.snapshot.providers[name]
-    assert provider.has_credential == (name in found.keys)
-    return found.keys.get(name), found.missing_keys.get(name)
+    assert provider.has_credential == (name in keys_of(found))
+    return keys_of(found).get(name), found.missing_keys.get(name)
 
 
 @pytest.mark.parametrize(
@@ -861,7 +868,7 @@ def test_bedrock_takes_a_bearer_key_or_signs_with_a_key_of_that_form(
 ) -> None:
     found = bedrock(section, env)
     (provider,) = found.snapshot.providers.values()
-    assert found.keys == {provider.name: key}
+    assert keys_of(found) == {provider.name: key}
     assert found.missing_keys == {}
     assert provider.has_credential
     credential = (provider.credential_header, provider.credential_prefix)
@@ -883,7 +890,7 @@ def test_a_bedrock_without_a_key_says_which_it_could_have(
 ) -> None:
     found = bedrock(section, env)
     assert found.missing_keys == {"bedrock": missing}
-    assert not found.keys
+    assert not keys_of(found)
     (provider,) = found.snapshot.providers.values()
     assert (provider.has_credential, provider.credential_header) == (False, "authorization")
 

@@ -48,6 +48,7 @@ from extproc.vocabulary import (
     ModelName,
     Provider,
     ProviderName,
+    Secrets,
     Surface,
     Target,
     TargetId,
@@ -67,7 +68,7 @@ OPENAI = Provider(
     credential_header="authorization",
     credential_prefix="Bearer ",
     has_credential=True,
-    headers={},
+    headers=(),
 )
 ANTHROPIC = replace(
     OPENAI,
@@ -75,7 +76,7 @@ ANTHROPIC = replace(
     host="api.anthropic.test",
     credential_header="x-own-key",
     credential_prefix="",
-    headers={"Anthropic-Version": "2023-06-01", "x-discount": "100%"},
+    headers=("anthropic-version", "x-discount"),
 )
 LOCAL = replace(
     OPENAI,
@@ -183,7 +184,7 @@ VALID: Mapping[str, Snapshot] = {
         EVERYTHING, passthrough=Passthrough(host="::1", port=80, tls=False, base_path="")
     ),
     "signing": snapshot(BEDROCK, OPENAI),
-    "signing-alone": snapshot(replace(BEDROCK, headers={"x-account": "1"})),
+    "signing-alone": snapshot(replace(BEDROCK, headers=("x-account",))),
     "health-check-off": replace(EVERYTHING, health_check=HealthCheck(enabled=False)),
     "ip-literals": snapshot(
         replace(OPENAI, host="192.0.2.1"), replace(ANTHROPIC, host="2001:db8::1")
@@ -193,14 +194,21 @@ VALID: Mapping[str, Snapshot] = {
 }
 
 
+def secrets(of: Snapshot) -> dict[ProviderName, Secrets]:
+    return {
+        name: Secrets(
+            (KEY if provider.credential_header else SIGNING_KEY)
+            if provider.has_credential
+            else None,
+            dict.fromkeys(provider.headers, "100%"),
+        )
+        for name, provider in of.providers.items()
+    }
+
+
 def validate(of: Snapshot, directory: Path, where: Callable[[Deployment], Deployment]) -> None:
     place = where(deployment(directory / SECRETS_DIR))
-    keys = {
-        name: KEY if provider.credential_header else SIGNING_KEY
-        for name, provider in of.providers.items()
-        if provider.has_credential
-    }
-    write(directory, of, place, keys)
+    write(directory, of, place, secrets(of))
     everything_in_one = directory / "static.json"
     everything_in_one.write_text(to_json(bootstrap(of, place)), "utf-8")
     Path(place.ca_file).write_bytes(Path(certifi.where()).read_bytes())
@@ -226,7 +234,7 @@ def test_the_router_may_be_a_socket_or_a_name(
 
 
 def test_the_configuration_holds_no_key(tmp_path: Path) -> None:
-    write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: KEY})
+    write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: Secrets(KEY)})
     secret = tmp_path / SECRETS_DIR / secret_file_name(OPENAI)
     holding = {path for path in tmp_path.rglob("*.json") if KEY in path.read_text("utf-8")}
     assert holding == {secret}
@@ -236,7 +244,7 @@ def test_only_the_owner_can_read_a_key(tmp_path: Path) -> None:
     directory = tmp_path / SECRETS_DIR
     directory.mkdir(mode=0o755)
     for _ in range(2):  # new files, and files that replace others
-        write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: KEY})
+        write(tmp_path, EVERYTHING, deployment(tmp_path), {OPENAI.name: Secrets(KEY)})
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {
             "openai@api.openai.test.json": 0o600
@@ -248,7 +256,7 @@ def test_a_key_to_sign_with_is_in_a_file_of_awss_form_and_nowhere_else(tmp_path:
     key_id, _, secret = SIGNING_KEY.partition(":")
     path = tmp_path / SECRETS_DIR / "bedrock@bedrock-runtime.eu-west-1.amazonaws.com.aws"
     for _ in range(2):
-        write(tmp_path, snapshot(BEDROCK, OPENAI), place, {BEDROCK.name: SIGNING_KEY})
+        write(tmp_path, snapshot(BEDROCK, OPENAI), place, {BEDROCK.name: Secrets(SIGNING_KEY)})
         assert path.read_text("utf-8") == (
             f"[default]\naws_access_key_id={key_id}\naws_secret_access_key={secret}\n"
         )
@@ -263,7 +271,7 @@ def test_a_key_to_sign_with_is_in_a_file_of_awss_form_and_nowhere_else(tmp_path:
 
 def test_secrets_of_both_forms_are_found_and_removed(tmp_path: Path) -> None:
     providers = snapshot(BEDROCK, OPENAI)
-    secrets = secrets_of(providers, {BEDROCK.name: SIGNING_KEY, OPENAI.name: KEY})
+    secrets = secrets_of(providers, {BEDROCK.name: Secrets(SIGNING_KEY), OPENAI.name: Secrets(KEY)})
     changed = write_secrets(tmp_path, secrets)
     assert set(changed.values()) == {None}
     assert secret_files(tmp_path) == set(secrets) == {path.name for path in changed}
@@ -275,7 +283,9 @@ def test_secrets_of_both_forms_are_found_and_removed(tmp_path: Path) -> None:
 def test_a_key_to_sign_with_is_written_again_only_if_it_differs(tmp_path: Path) -> None:
     def written(key: str) -> list[Any]:
         return [
-            *write_secrets(tmp_path, secrets_of(snapshot(BEDROCK), {BEDROCK.name: key})).items()
+            *write_secrets(
+                tmp_path, secrets_of(snapshot(BEDROCK), {BEDROCK.name: Secrets(key)})
+            ).items()
         ]
 
     ((path, before),) = written(SIGNING_KEY)
@@ -458,15 +468,16 @@ def test_a_provider_without_a_key_gets_no_credential() -> None:
 
 
 def test_a_provider_that_signs_gets_its_headers_first_and_no_key() -> None:
-    of = snapshot(replace(BEDROCK, headers={"x-account": "1"}), OPENAI)
+    of = snapshot(replace(BEDROCK, headers=("x-account",)), OPENAI)
     (filters, others) = given_to(of).values()
-    assert list(filters) == ["header_mutation", "aws_request_signing"]
+    assert list(filters) == ["header-x-account", "aws_request_signing"]
     assert list(others) == ["credential_injector"]
     signing = filters["aws_request_signing"]
     assert (signing["service_name"], signing["region"]) == ("bedrock", "eu-west-1")
     place = deployment(Path("/run/secrets"))
     holders = {name for name in resources(of, place).clusters if name.startswith("key:")}
-    assert holders == {"key:openai@api.openai.test"}
+    bedrocks = place_of(of.providers[ProviderName("bedrock")])
+    assert holders == {"key:openai@api.openai.test", f"key:{bedrocks}#x-account"}
 
 
 def test_a_key_belongs_to_the_place_it_was_given_for() -> None:
@@ -476,20 +487,23 @@ def test_a_key_belongs_to_the_place_it_was_given_for() -> None:
     assert secret_file_name(OPENAI) != secret_file_name(moved)
 
 
-def test_a_percent_sign_in_a_header_is_no_command() -> None:
-    headers = given_to(EVERYTHING)["anthropic@api.anthropic.test"]["header_mutation"]
-    mutations = headers["mutations"]["request_mutations"]
-    assert [mutation["append"]["header"] for mutation in mutations] == [
-        {"key": "anthropic-version", "value": "2023-06-01"},
-        {"key": "x-discount", "value": "100%%"},
-    ]
+def test_a_header_of_a_providers_own_is_kept_as_secret_as_its_key(tmp_path: Path) -> None:
+    place = deployment(tmp_path / SECRETS_DIR)
+    held = {ANTHROPIC.name: Secrets(KEY, {"x-discount": "100% off"})}
+    write(tmp_path, snapshot(replace(ANTHROPIC, headers=("x-discount",))), place, held)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    holding = [path for path in files if "100% off" in path.read_text()]
+    assert [path.name for path in holding] == ["anthropic@api.anthropic.test#x-discount.json"]
+    assert holding[0].stat().st_mode & 0o777 == 0o600
 
 
 def test_a_header_that_the_rewrite_sets_for_one_request_is_not_overwritten() -> None:
     """A client's own are scrubbed before that."""
-    headers = given_to(EVERYTHING)["anthropic@api.anthropic.test"]["header_mutation"]
-    mutations = headers["mutations"]["request_mutations"]
-    assert {each["append"]["append_action"] for each in mutations} == {"ADD_IF_ABSENT"}
+    filters = given_to(EVERYTHING)["anthropic@api.anthropic.test"]
+    assert list(filters) == ["header-anthropic-version", "header-x-discount", "credential_injector"]
+    for name in ANTHROPIC.headers:
+        assert "overwrite" not in filters[f"header-{name}"]
+    assert filters["credential_injector"]["overwrite"]
 
 
 def test_no_router_means_no_forwarding() -> None:
@@ -626,7 +640,11 @@ def test_files_and_the_printed_configuration_say_the_same() -> None:
     found = resources(EVERYTHING, deployment(Path("/run/secrets")))
     static = clusters(EVERYTHING)
     holders = {name for name in found.clusters if name.startswith("key:")}
-    assert holders == {f"key:{place_of(provider)}" for provider in (OPENAI, ANTHROPIC)}
+    of_anthropic = place_of(ANTHROPIC)
+    assert holders == {
+        *(f"key:{place_of(provider)}" for provider in (OPENAI, ANTHROPIC)),
+        *(f"key:{of_anthropic}#{header}" for header in ANTHROPIC.headers),
+    }
     assert {name: static[name] for name in found.clusters.keys() - holders} == {
         name: cluster for name, cluster in found.clusters.items() if name not in holders
     }
@@ -641,11 +659,11 @@ def test_what_is_the_same_is_not_written_again(tmp_path: Path) -> None:
         return {path: (found.st_mtime_ns, found.st_ino) for path, found in stats.items()}
 
     place = deployment(tmp_path / SECRETS_DIR)
-    write(tmp_path, EVERYTHING, place, {OPENAI.name: KEY})
+    write(tmp_path, EVERYTHING, place, {OPENAI.name: Secrets(KEY)})
     before = times()
-    write(tmp_path, EVERYTHING, place, {OPENAI.name: KEY})
+    write(tmp_path, EVERYTHING, place, {OPENAI.name: Secrets(KEY)})
     assert times() == before
-    write(tmp_path, snapshot(OPENAI), place, {OPENAI.name: "another"})
+    write(tmp_path, snapshot(OPENAI), place, {OPENAI.name: Secrets("another")})
     changed = {path.name for path, stamp in times().items() if before[path] != stamp}
     assert changed == {
         *(CDS, "filter-scrub.json", "filter-provider.json", secret_file_name(OPENAI)),
@@ -658,7 +676,7 @@ def test_what_is_the_same_is_not_written_again(tmp_path: Path) -> None:
 def test_versions_tell_nothing_of_a_key(tmp_path: Path) -> None:
     versions = []
     for key in (KEY, "another", KEY):
-        write_secrets(tmp_path, secrets_of(snapshot(OPENAI), {OPENAI.name: key}))
+        write_secrets(tmp_path, secrets_of(snapshot(OPENAI), {OPENAI.name: Secrets(key)}))
         versions.append(version_of(tmp_path / SECRETS_DIR / secret_file_name(OPENAI)))
     assert len(set(versions)) == 3, "the same key twice has two versions"
 

@@ -42,7 +42,7 @@ def moved(port: int, key: str = "secret-of-the-place") -> Compiled:
 
 
 def needs(of: Compiled) -> Needs:
-    return Needs(resources(of.snapshot, PLACE), secrets_of(of.snapshot, of.keys))
+    return Needs(resources(of.snapshot, PLACE), secrets_of(of.snapshot, of.secrets))
 
 
 OPENAI, ANTHROPIC = config("gpt-4o"), config("claude-haiku-3")
@@ -141,7 +141,7 @@ class Envoy:
 
 @pytest.fixture
 def envoy(tmp_path: Path) -> Envoy:
-    write(tmp_path, OPENAI.snapshot, replace(PLACE, directory=str(tmp_path)), OPENAI.keys)
+    write(tmp_path, OPENAI.snapshot, replace(PLACE, directory=str(tmp_path)), OPENAI.secrets)
     return Envoy(tmp_path)
 
 
@@ -154,7 +154,7 @@ def publishing(
         place = replace(PLACE, directory=str(envoy.directory))
 
         def needs(of: Compiled) -> Needs:
-            return Needs(resources(of.snapshot, place), secrets_of(of.snapshot, of.keys))
+            return Needs(resources(of.snapshot, place), secrets_of(of.snapshot, of.secrets))
 
         update = EnvoyUpdate(envoy.directory, needs, envoy, lambda _: grace_s)
         await update.publish(OPENAI)

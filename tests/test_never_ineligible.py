@@ -144,7 +144,7 @@ def provider(rng: Random, name: str) -> Provider:
     api = rng.choice([*Api, Api.OPENAI, Api.OPENAI, Api.ANTHROPIC])
     more = {Surface.RESPONSES} if api is Api.OPENAI and rng.random() < 0.5 else set()
     return Provider(
-        *(ProviderName(name), "h", 80, False, "/v1", "authorization", "Bearer ", False, {}),
+        *(ProviderName(name), "h", 80, False, "/v1", "authorization", "Bearer ", False),
         region=rng.choice(REGIONS),
         api=api,
         endpoints=dict.fromkeys(SPEAK[api] | more, "/x"),

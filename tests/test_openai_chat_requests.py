@@ -79,7 +79,7 @@ def target(
         credential_header="authorization",
         credential_prefix="Bearer ",
         has_credential=True,
-        headers={},
+        headers=(),
         endpoints={Surface.CHAT: "/chat/completions"},
         chat_form=chat_form,
     )

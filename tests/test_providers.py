@@ -51,7 +51,7 @@ def test_an_api_says_how_a_key_is_taken_and_what_is_spoken(
     found = provider(api=api, baseUrl=ON_A_URL, apiKey="k")
     assert found.api is Api(api)
     assert (found.credential_header, found.credential_prefix) == (header, prefix)
-    assert (found.headers, found.api_headers) == ({}, headers)
+    assert (found.headers, found.api_headers) == ((), headers)
     assert found.endpoints == endpoints
 
 
@@ -90,7 +90,7 @@ def test_a_configs_own_headers_stand_beside_the_apis() -> None:
     found = provider(
         api="anthropic", baseUrl=ON_A_URL, headers='{Anthropic-Version: "2024-01-01", x-a: b}'
     )
-    assert found.headers == {"anthropic-version": "2024-01-01", "x-a": "b"}
+    assert found.headers == ("anthropic-version", "x-a")
     assert found.api_headers == {"anthropic-version": "2023-06-01"}
 
 

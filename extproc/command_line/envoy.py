@@ -11,6 +11,7 @@ from extproc.command_line.loading import complain, load
 from extproc.command_line.snippet import text_of
 from extproc.config import ConfigError
 from extproc.envoy_config import CONFIG_FILE, TcpAddress, bootstrap, to_json, write
+from extproc.envoy_config.files import secrets_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(to_json(bootstrap(compiled.snapshot, deployment)), end="")
         return 0
     try:
-        write(output, compiled.snapshot, deployment, compiled.keys)
+        write(output, compiled.snapshot, deployment, compiled.secrets)
     except OSError as error:
         return complain(error)
-    print(f"wrote {output / CONFIG_FILE} and {len(compiled.keys)} secrets", file=sys.stderr)
+    count = len(secrets_of(compiled.snapshot, compiled.secrets))
+    print(f"wrote {output / CONFIG_FILE} and {count} secrets", file=sys.stderr)
     return 0

@@ -27,7 +27,7 @@ def publishing(directory: Path) -> Publish[Compiled]:
 
     def needs(compiled: Compiled) -> Needs:
         snapshot = compiled.snapshot
-        return Needs(resources(snapshot, deployment), secrets_of(snapshot, compiled.keys))
+        return Needs(resources(snapshot, deployment), secrets_of(snapshot, compiled.secrets))
 
     admin = EnvoyAdmin(_url(deployment))
     return EnvoyUpdate(directory, needs, admin, lambda compiled: grace_s(compiled.snapshot)).publish

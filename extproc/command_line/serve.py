@@ -140,4 +140,4 @@ def telling_nobody() -> Publish[Compiled]:
 
 def _needs_of_envoy(compiled: Compiled) -> tuple[object, ...]:
     snapshot = compiled.snapshot
-    return (snapshot.providers, snapshot.targets.keys(), snapshot.guards, compiled.keys)
+    return (snapshot.providers, snapshot.targets.keys(), snapshot.guards, compiled.secrets)

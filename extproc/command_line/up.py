@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="extproc-") as directory:
             router = TcpAddress(_LOOPBACK, arguments.extproc_port)
             deployment = places.deployment(arguments, [router], Path(directory))
-            write(Path(directory), compiled.snapshot, deployment, compiled.keys)
+            write(Path(directory), compiled.snapshot, deployment, compiled.secrets)
             envoy_json = Path(directory) / CONFIG_FILE
             router_child = _router(arguments, choice, Path(directory))
             drain_timeout_s = compiled.snapshot.drain_timeout_s

@@ -23,20 +23,20 @@ from extproc.config.routes import check_reachable, route_of
 from extproc.config.run import MODEL_NAME, MODEL_NAME_REMEDY, NAME, Compilation, Fact
 from extproc.policy.overrides import PREFIX
 from extproc.snapshot import Apps, HealthCheck, Passthrough, Route, Snapshot, guard_name
-from extproc.vocabulary import APP_HEADER, ModelName, ProviderName, Surface
+from extproc.vocabulary import APP_HEADER, ModelName, ProviderName, Secrets, Surface
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A config that can run.
 
-    The keys are beside the Snapshot, not in it: the Snapshot may be shown, they may not. So are
+    The secrets are beside the Snapshot, not in it: the Snapshot may be shown, they may not. So are
     the headers that OpenTelemetry exports are sent with. `missing_keys` names, per provider that
     needs a key and has none, where it was looked for.
     """
 
     snapshot: Snapshot
-    keys: Mapping[ProviderName, str] = field(repr=False)
+    secrets: Mapping[ProviderName, Secrets] = field(repr=False)
     missing_keys: Mapping[ProviderName, str]
     facts: tuple[Fact, ...]
     otlp_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -111,7 +111,9 @@ def compile_config(
     used = snapshot.providers
     return Compiled(
         snapshot,
-        keys=MappingProxyType({name: key for name, key in run.keys.items() if name in used}),
+        secrets=MappingProxyType(
+            {name: Secrets(run.keys.get(name), run.headers.get(name, {})) for name in used}
+        ),
         missing_keys=MappingProxyType(
             {name: key for name, key in run.missing_keys.items() if name in used}
         ),

@@ -166,8 +166,9 @@ class ProviderSection(Section):
         None, description="Azure's `api-version`, where the deployment stands in the path."
     )
     region: Text | None = Field(None, description="Where the provider runs, in your own words.")
-    headers: dict[Text, str] = Field(
-        default_factory=dict, description="Sent with every request to this provider."
+    headers: dict[Text, SecretStr] = Field(
+        default_factory=dict,
+        description="Sent with every request to this provider, kept as secret as its key.",
     )
     first_byte_timeout: DurationS | None = Field(
         None, description="How long to wait for the first byte before the next target is tried."

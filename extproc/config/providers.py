@@ -90,7 +90,7 @@ def _new_provider(
         credential_header="" if signs else facts.credential_header,
         credential_prefix="" if signs else facts.credential_prefix,
         has_credential=key is not None,
-        headers=_headers(run, section, (*location, "headers")),
+        headers=_headers(run, name, section),
         first_byte_timeout_s=section.first_byte_timeout,
         region=section.region,
         api=api,
@@ -151,14 +151,19 @@ def _base_url(
     return origin_of(run, written, location)
 
 
-def _headers(run: Compilation, section: ProviderSection, location: Location) -> Mapping[str, str]:
-    for header, value in section.headers.items():
-        at = (*location, header)
+def _headers(run: Compilation, name: ProviderName, section: ProviderSection) -> tuple[str, ...]:
+    """The names of the provider's own headers; what they hold is among the secrets."""
+    headers = {header: value.get_secret_value() for header, value in section.headers.items()}
+    for header, value in headers.items():
+        at = ("providers", name, "headers", header)
         if header.lower() in _OWN_HEADERS or header.lower().startswith(_OWN_PREFIXES):
             run.problem(at, "is set by Envoy or by the client", "leave it out")
+        elif not value:
+            run.problem(at, "is empty", "give it a value, or leave it out")
         else:
             check_header(run, header, value, at)
-    return MappingProxyType({name.lower(): value for name, value in section.headers.items()})
+    run.headers[name] = {header.lower(): value for header, value in headers.items()}
+    return tuple(run.headers[name])
 
 
 def is_header_name(name: str) -> bool:

@@ -35,6 +35,7 @@ class Compilation:
     problems: list[Problem] = field(default_factory=list)
     providers: dict[ProviderName, Provider | None] = field(default_factory=dict)
     keys: dict[ProviderName, str] = field(default_factory=dict)
+    headers: dict[ProviderName, Mapping[str, str]] = field(default_factory=dict)
     missing_keys: dict[ProviderName, str] = field(default_factory=dict)
     models: dict[ModelName, tuple[Target, ...]] = field(default_factory=dict)
     resolving: dict[str, ModelName] = field(default_factory=dict)

@@ -61,14 +61,6 @@ def set_header(name: str, value: str) -> HeaderValueOption:
     )
 
 
-def default_header(name: str, value: str) -> HeaderValueOption:
-    """The same, but one that is there stays as it is."""
-    return HeaderValueOption(
-        header=HeaderValue(key=name, value=value),
-        append_action=HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
-    )
-
-
 def cel_filter(expression: str) -> AccessLogFilter:
     """Holds where `expression`, in CEL over the attributes of what has finished, is true."""
     return AccessLogFilter(

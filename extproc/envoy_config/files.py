@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from extproc.snapshot import Snapshot
-    from extproc.vocabulary import Provider, ProviderName
+    from extproc.vocabulary import Provider, ProviderName, Secrets
 
 CONFIG_FILE: Final = "envoy.json"
 DEPLOYMENT_FILE: Final = "deployment.json"
@@ -55,13 +55,16 @@ class DirectoryError(Exception):
 
 
 def write(
-    directory: Path, snapshot: Snapshot, deployment: Deployment, keys: Mapping[ProviderName, str]
+    directory: Path,
+    snapshot: Snapshot,
+    deployment: Deployment,
+    secrets: Mapping[ProviderName, Secrets],
 ) -> None:
     """All that an Envoy needs to start, whatever was there before. Raises `OSError`.
 
     Secrets first, because Envoy refuses a configuration that names an absent file.
     """
-    write_secrets(directory, secrets_of(snapshot, keys))
+    write_secrets(directory, secrets_of(snapshot, secrets))
     for file, held in files_of(resources(snapshot, deployment)).items():
         write_resources(directory, file, held)
     _write_text(directory / CONFIG_FILE, to_json(dynamic_bootstrap(deployment)))
@@ -109,15 +112,24 @@ def write_resources(directory: Path, file: str, held: list[Json]) -> bool:
     return True
 
 
-def secrets_of(snapshot: Snapshot, keys: Mapping[ProviderName, str]) -> dict[str, Secret]:
+def secrets_of(snapshot: Snapshot, secrets: Mapping[ProviderName, Secrets]) -> dict[str, Secret]:
     """Each secret by the name of its file."""
-    return dict(_secret_file(snapshot.providers[name], key) for name, key in keys.items())
+    found: dict[str, Secret] = {}
+    for name, held in secrets.items():
+        found |= _secret_files(snapshot.providers[name], held)
+    return found
 
 
-def _secret_file(provider: Provider, key: str) -> tuple[str, Secret]:
+def _secret_files(provider: Provider, held: Secrets) -> dict[str, Secret]:
+    found: dict[str, Secret] = {
+        secret_file_name(provider, header): secret_of(provider, value, header)
+        for header, value in held.headers.items()
+    }
+    if held.key is None:
+        return found
     if signs(provider):
-        return credentials_file_name(provider), credentials_of(key)
-    return secret_file_name(provider), secret_of(provider, key)
+        return {**found, credentials_file_name(provider): credentials_of(held.key)}
+    return {**found, secret_file_name(provider): secret_of(provider, held.key)}
 
 
 def secret_files(directory: Path) -> set[str]:

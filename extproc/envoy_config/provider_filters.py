@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envoy_data_plane.envoy.config.common.mutation_rules.v3 import HeaderMutation
 from envoy_data_plane.envoy.extensions.common.matching.v3 import ExtensionWithMatcher
 from envoy_data_plane.envoy.extensions.filters.http.composite.v3 import (
     Composite,
@@ -16,10 +15,6 @@ from envoy_data_plane.envoy.extensions.filters.http.composite.v3 import (
     FilterChainConfiguration,
 )
 from envoy_data_plane.envoy.extensions.filters.http.credential_injector.v3 import CredentialInjector
-from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import (
-    HeaderMutation as HeaderMutationFilter,
-)
-from envoy_data_plane.envoy.extensions.filters.http.header_mutation.v3 import Mutations
 from envoy_data_plane.envoy.extensions.http.injected_credentials.generic.v3 import Generic
 from envoy_data_plane.envoy.type.matcher.v3 import HttpRequestHeaderMatchInput
 from envoy_data_plane.xds.type.matcher.v3 import (
@@ -29,7 +24,7 @@ from envoy_data_plane.xds.type.matcher.v3 import (
     MatcherOnMatch,
 )
 
-from extproc.envoy_config.extension import default_header, extension, xds_extension
+from extproc.envoy_config.extension import extension, xds_extension
 from extproc.envoy_config.secrets import place_of, secret_reference
 from extproc.envoy_config.signing import request_signing, signs
 
@@ -67,21 +62,12 @@ def _run(filters: list[TypedExtensionConfig]) -> MatcherOnMatch:
 def _filters(provider: Provider, secrets_dir: str) -> list[TypedExtensionConfig]:
     credential = _signing if signs(provider) else _credential
     return [
-        *([_static_headers(provider)] if provider.headers else []),
+        *(
+            extension(f"header-{name}", header_injector(provider, name, secrets_dir))
+            for name in provider.headers
+        ),
         *([credential(provider, secrets_dir)] if provider.has_credential else []),
     ]
-
-
-def _static_headers(provider: Provider) -> TypedExtensionConfig:
-    """A client's are scrubbed before; one that is there is the rewrite's, for this request."""
-    mutations = [
-        HeaderMutation(append=default_header(name.lower(), value.replace("%", "%%")))
-        for name, value in provider.headers.items()
-    ]
-    return extension(
-        "envoy.filters.http.header_mutation",
-        HeaderMutationFilter(mutations=Mutations(request_mutations=mutations)),
-    )
 
 
 def _credential(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
@@ -93,6 +79,18 @@ def _credential(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
 def _signing(provider: Provider, secrets_dir: str) -> TypedExtensionConfig:
     return extension(
         "envoy.filters.http.aws_request_signing", request_signing(provider, secrets_dir)
+    )
+
+
+def header_injector(provider: Provider, header: str, secrets_dir: str) -> CredentialInjector:
+    """A client's are scrubbed before; one that is there is the rewrite's, for this request."""
+    credential = Generic(
+        credential=secret_reference(provider, secrets_dir, header),
+        header=header,
+    )
+    return CredentialInjector(
+        overwrite=False,
+        credential=extension("envoy.http.injected_credentials.generic", credential),
     )
 
 

@@ -1,4 +1,7 @@
-"""Provider keys: one file each for Envoy to read and watch, never in the configuration itself."""
+"""Providers' keys and the values of their own headers: a file each for Envoy to read and watch.
+
+None is ever in the configuration itself, which Envoy shows to whoever may ask it.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,22 @@ def place_of(provider: Provider) -> str:
     return f"{provider.name}@{Origin(provider.host, provider.port, provider.tls).authority()}"
 
 
-def secret_file_name(provider: Provider) -> str:
-    return quote(place_of(provider), safe="@") + ".json"
+def secret_name(provider: Provider, header: str | None = None) -> str:
+    """That of the provider's key or of one of its own headers, `openai@api.openai.com#x-team`."""
+    return f"{place_of(provider)}#{header}" if header else place_of(provider)
 
 
-def secret_reference(provider: Provider, secrets_dir: str) -> SdsSecretConfig:
+def secret_file_name(provider: Provider, header: str | None = None) -> str:
+    return quote(secret_name(provider, header), safe="@#") + ".json"
+
+
+def secret_reference(
+    provider: Provider, secrets_dir: str, header: str | None = None
+) -> SdsSecretConfig:
     """Envoy refuses a configuration whose secret file is absent: write the secrets first."""
-    path = PurePosixPath(secrets_dir) / secret_file_name(provider)
+    path = PurePosixPath(secrets_dir) / secret_file_name(provider, header)
     return SdsSecretConfig(
-        name=place_of(provider),
+        name=secret_name(provider, header),
         sds_config=ConfigSource(
             path_config_source=PathConfigSource(path=str(path)),
             resource_api_version=ApiVersion.V3,
@@ -45,10 +55,10 @@ def secret_reference(provider: Provider, secrets_dir: str) -> SdsSecretConfig:
     )
 
 
-def secret_of(provider: Provider, key: str) -> Json:
+def secret_of(provider: Provider, value: str, header: str | None = None) -> Json:
     """What a secret file holds."""
     return {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-        "name": place_of(provider),
-        "generic_secret": {"secret": {"inline_string": key}},
+        "name": secret_name(provider, header),
+        "generic_secret": {"secret": {"inline_string": value}},
     }

@@ -292,7 +292,7 @@ def _router_config(place: Place, *, listen: int, admin: int, router: int) -> tup
         secrets_dir=str(place.directory / SECRETS_DIR),
         ca_file="",  # no provider here has TLS
     )
-    write(place.directory, routing.snapshot, deployment, routing.keys)
+    write(place.directory, routing.snapshot, deployment, routing.secrets)
     return routing.snapshot, bootstrap(routing.snapshot, deployment)
 
 

@@ -81,9 +81,10 @@ def test_what_is_removed_leaves_envoy_when_no_request_can_need_it(
     assert names() >= {"anthropic/claude-sonnet-4", "openai/gpt-4o"}
     assert keys() >= {"anthropic", "openai"}
     eventually(lambda: "anthropic/claude-sonnet-4" not in names(), "the sweep", wait_s=10)
+    key = f"key_openai@{plane.host_of('openai').replace(':', '_')}"
     assert names() == {
         *("extproc", "bounce", "unrouted", "openai/gpt-4o", "guard_openai/gpt-4o"),
-        f"key_openai@{plane.host_of('openai').replace(':', '_')}",
+        *(key, f"{key}#x-account"),
     }
     eventually(lambda: keys() == {"openai"}, "the key to go", wait_s=5)
     assert served(client) == "openai/gpt-4o"
