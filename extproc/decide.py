@@ -19,7 +19,7 @@ from extproc.policy.carriage import carried
 from extproc.policy.draw import DRAW_BITS, Draw
 from extproc.policy.eligibility import Need, checks_of, ineligible
 from extproc.policy.estimate import input_tokens, output_tokens_of, reasoning_tokens_of
-from extproc.policy.history import binding, history_of
+from extproc.policy.history import at_home, binding, history_of
 from extproc.policy.match import match_route
 from extproc.policy.overrides import Overrides, overrides_of
 from extproc.policy.rank import eased_in, ranked
@@ -87,7 +87,7 @@ def decide(request: Request, snapshot: Snapshot, view: View, *, now: float, draw
     need = _need(
         request, route, asked, snapshot, app=app, task_type=task.type, output_tokens=tokens_out
     )
-    every = _weighed(payload, (*first, *fallback), need, view, now)
+    every = at_home(_weighed(payload, (*first, *fallback), need, view, now), need.demands)
     if not _unrejected(every):
         return _nobody(decided(candidates=every), route)
     objective = route.objective if pinned is None else Objective.ORDER

@@ -12,7 +12,7 @@ from extproc.policy.history import binding, history_of
 from extproc.record import record
 from extproc.snapshot import Snapshot
 from extproc.state.view import EMPTY_VIEW
-from extproc.vocabulary import Decision, History
+from extproc.vocabulary import Decision, History, Surface
 
 THINKING, STATE, FILES = Demand.BOUND_THINKING, Demand.STORED_STATE, Demand.STORED_FILES
 REASONING = Demand.ENCRYPTED_REASONING
@@ -166,3 +166,60 @@ def test_a_bound_conversation_that_nobody_can_go_on_with_is_refused_with_its_his
     assert (decision.refusal.status, decision.refusal.code) == (422, "no_eligible_target")
     assert "earlier thinking that only Claude can read" in decision.refusal.message
     assert record(decision)["history"] == {"bound_by": ["bound_thinking"], "policy": "pin"}
+
+
+TWO_HOMES = """
+providers:
+  azure: { baseUrl: http://azure.test/openai/v1, apiKey: k }
+  openai: { baseUrl: http://openai.test/v1 }
+models:
+  gpt: { targets: [{provider: azure}, {provider: openai}], contextWindow: 90000 }
+  mini: { targets: [{provider: openai}], contextWindow: 90000 }
+unknownCapability: allow
+routes:
+  - { match: { headers: { x-from: openai } }, candidates: [mini, gpt] }
+  - { match: { default: true }, candidates: [gpt], fallback: mini }
+"""
+RESPONSES = "/v1/responses"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input": [ITEM], "previous_response_id": "resp_1"},
+        {"input": [ITEM, ENCRYPTED, ITEM]},
+        {
+            "input": [
+                {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]},
+            ]
+        },
+    ],
+    ids=["state", "reasoning", "file"],
+)
+@pytest.mark.parametrize(
+    ("headers", "chain"),
+    [({}, ["azure/gpt"]), ({"x-from": "openai"}, ["openai/mini", "openai/gpt"])],
+)
+def test_of_two_that_speak_the_api_only_the_first_provider_has_what_is_stored(
+    headers: dict[str, str], chain: list[str], fields: dict[str, object]
+) -> None:
+    decision, _ = read_and_decide(
+        *(RESPONSES, headers, body_of(**fields), snapshot_of(TWO_HOMES), EMPTY_VIEW),
+        now=0,
+        draw=0,
+        surface=Surface.RESPONSES,
+    )
+    assert chain_of(decision) == chain
+    rejected = {one.target.partition("/")[0] for one in decision.rejected}
+    assert rejected == {"openai", "azure"} - {chain[0].partition("/")[0]}
+    assert {one.reason for one in decision.rejected} == {"capability"}
+
+
+def test_what_is_stored_nowhere_goes_to_both() -> None:
+    decision, _ = read_and_decide(
+        *(RESPONSES, {}, body_of(input=[ITEM]), snapshot_of(TWO_HOMES), EMPTY_VIEW),
+        now=0,
+        draw=0,
+        surface=Surface.RESPONSES,
+    )
+    assert chain_of(decision) == ["azure/gpt", "openai/gpt", "openai/mini"]

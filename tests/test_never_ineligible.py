@@ -482,6 +482,17 @@ def history(asked: Asked) -> History | None:
     return History(tuple(bound), asked.snapshot.strip_bound_history) if bound else None
 
 
+def home(asked: Asked, sizes: dict[Family, int]) -> ProviderName | None:
+    """The one provider that may have what is stored; None where nothing is."""
+    kept = {"stored_state", "stored_files"}
+    kept |= set() if asked.snapshot.strip_bound_history else {"encrypted_reasoning"}
+    if kept.isdisjoint(BINDING.get(d, "") for d in asked.request.payload.demands):
+        return None
+    targets = [c.target for c in asked.decision.candidates]
+    able = [t for t in targets if not why_not(asked, t, sizes[t.model.family])]
+    return able[0].provider.name if able else None
+
+
 def check(asked: Asked, sizes: dict[Family, int]) -> list[str]:
     """Holds one decision against the oracle; what was seen, for who counts."""
     decision = asked.decision
@@ -492,11 +503,14 @@ def check(asked: Asked, sizes: dict[Family, int]) -> list[str]:
     assert decision.history == history(asked)
     assert [c.target.id for c in decision.candidates] == named(asked)
     sendable: list[Candidate] = []
+    at = home(asked, sizes)
     for candidate in decision.candidates:
         target, rejection = candidate.target, candidate.rejection
         size = sizes[target.model.family]
         assert candidate.input_tokens == size
         reasons = why_not(asked, target, size)
+        if at not in {None, target.provider.name}:
+            reasons.add(Reason.CAPABILITY)
         if rejection and rejection.reason in NOWHERE:
             assert rejection.reason in reasons
             continue
