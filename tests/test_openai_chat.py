@@ -550,6 +550,24 @@ def test_whatever_the_fields_hold_is_read_or_refused_without_a_quote(
             },
         ),
         (
+            Refusal("rate_limited", 429, "rate_limit_exceeded", "Slow."),
+            {
+                "message": "Slow.",
+                "type": "requests",
+                "param": None,
+                "code": "rate_limit_exceeded",
+            },
+        ),
+        (
+            Refusal("permission", 402, "insufficient_quota", "Pay."),
+            {
+                "message": "Pay.",
+                "type": "insufficient_quota",
+                "param": None,
+                "code": "insufficient_quota",
+            },
+        ),
+        (
             Refusal("internal", 500, "router_error", "Broken."),
             {"message": "Broken.", "type": "server_error", "param": None, "code": "router_error"},
         ),

@@ -74,7 +74,7 @@ OPENAI_HEAD = {
     "usage": None,
     "obfuscation": "x7",
 }
-FAILED_MIDWAY = Failed(Refusal("rate_limited", 429, "busy", "Slow down."))
+FAILED_MIDWAY = Failed(Refusal("rate_limited", 429, "rate_limit_exceeded", "Slow down."))
 
 STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
     "text": (
@@ -459,7 +459,7 @@ def test_a_whole_answer_is_read_as_its_events(body: bytes, events: list[Event]) 
         (
             400,
             b'{"error":{"message":"Bad.","type":"invalid_request_error","code":null}}',
-            Refusal("invalid_request", 400, "invalid_request_error", "Bad."),
+            Refusal("invalid_request", 400, "invalid_request", "Bad."),
         ),
         (
             429,
@@ -469,24 +469,24 @@ def test_a_whole_answer_is_read_as_its_events(body: bytes, events: list[Event]) 
         (
             429,
             b'[{"error":{"code":429,"message":"Slow.","status":"RESOURCE_EXHAUSTED"}}]',
-            Refusal("rate_limited", 429, "RESOURCE_EXHAUSTED", "Slow."),
+            Refusal("rate_limited", 429, "rate_limit_exceeded", "Slow."),
         ),
         (
             404,
             b'{"object":"error","message":"None.","type":"NotFoundError","code":404}',
-            Refusal("not_found", 404, "NotFoundError", "None."),
+            Refusal("not_found", 404, "not_found", "None."),
         ),
-        (401, b'{"error":"Who?"}', Refusal("authentication", 401, "upstream_error", "Who?")),
-        (403, b'{"detail":"No."}', Refusal("permission", 403, "upstream_error", "No.")),
-        (402, b'{"error":{"code":"a b"}}', ("permission", "upstream_error")),
-        (413, b"<html>too large</html>", ("too_large", "upstream_error")),
-        (422, b"[]", ("invalid_request", "upstream_error")),
+        (401, b'{"error":"Who?"}', Refusal("authentication", 401, "invalid_api_key", "Who?")),
+        (403, b'{"detail":"No."}', Refusal("permission", 403, "permission_denied", "No.")),
+        (402, b'{"error":{"code":"a b"}}', ("permission", "insufficient_quota")),
+        (413, b"<html>too large</html>", ("too_large", "request_too_large")),
+        (422, b"[]", ("invalid_request", "invalid_request")),
         (500, b"", ("upstream_failed", "upstream_error")),
         (502, b"\xff\xfe", ("upstream_failed", "upstream_error")),
-        (503, b'{"error":{"type":"overloaded"}}', ("overloaded", "overloaded")),
-        (529, b"{" * 100_000, ("overloaded", "upstream_error")),
+        (503, b'{"error":{"type":"overloaded"}}', ("overloaded", "server_is_overloaded")),
+        (529, b"{" * 100_000, ("overloaded", "server_is_overloaded")),
         (408, b"null", ("upstream_failed", "upstream_error")),
-        (418, b'{"error":{"code":"' + b"x" * 65 + b'"}}', ("invalid_request", "upstream_error")),
+        (418, b'{"error":{"code":"' + b"x" * 65 + b'"}}', ("invalid_request", "invalid_request")),
     ],
 )
 def test_an_error_is_read_from_whatever_bytes_and_keeps_its_status(

@@ -441,7 +441,7 @@ def test_a_providers_error_is_one_in_the_clients_dialect_under_its_status(
     piece = one.whole(SAID[api].error)
     kind, words = error_of(surface, piece.body)
     assert words == "Slow down."
-    assert kind == ("rate_limit_error" if surface is Surface.MESSAGES else "invalid_request_error")
+    assert kind == ("rate_limit_error" if surface is Surface.MESSAGES else "requests")
     assert piece.status is None
     assert told_of(piece) == Told(ASKED, whole=True)
 

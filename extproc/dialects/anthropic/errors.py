@@ -62,6 +62,5 @@ def error_midway(error: ErrorObject | None) -> Refusal:
 
 
 def _refusal(status: int, error: ErrorObject | None) -> Refusal:
-    code = (error and error.type) or ""
     message = (error and error.message) or f"The provider answered with status {status}."
-    return upstream_error(status, message, code, kinds=_KINDS)
+    return upstream_error(status, message, kinds=_KINDS)

@@ -33,17 +33,11 @@ class _Body(Struct):
 
     message: object = None
     Message: object = None
-    type: object = msgspec.field(name="__type", default=None)
 
     @property
     def words(self) -> str:
         said = self.message or self.Message
         return said if isinstance(said, str) else ""
-
-    @property
-    def code(self) -> str:
-        # AWS writes a namespace before it: `com.amazon.coral.service#AccessDeniedException`.
-        return self.type.rpartition("#")[2] if isinstance(self.type, str) else ""
 
 
 _body = msgspec.json.Decoder(_Body)
@@ -51,8 +45,7 @@ _body = msgspec.json.Decoder(_Body)
 
 def read_error(status: int, body: bytes) -> Refusal:
     """Why the provider refused. The type stands in a header, so here the status has to tell."""
-    read = _read(body)
-    return _refusal(status, read.code, read.words)
+    return _refusal(status, _read(body).words)
 
 
 def read_exception(headers: Mapping[str, str], payload: bytes) -> Refusal:
@@ -62,7 +55,7 @@ def read_exception(headers: Mapping[str, str], payload: bytes) -> Refusal:
     """
     name = headers.get(":exception-type") or headers.get(":error-code", "")
     words = _read(payload).words or headers.get(":error-message", "")
-    return _refusal(_EXCEPTIONS.get(name, 502), name, words)
+    return _refusal(_EXCEPTIONS.get(name, 502), words)
 
 
 def _read(body: bytes) -> _Body:
@@ -72,5 +65,5 @@ def _read(body: bytes) -> _Body:
         return _Body()
 
 
-def _refusal(status: int, code: str, words: str) -> Refusal:
-    return upstream_error(status, words or _WORDLESS, code, kinds=_KINDS)
+def _refusal(status: int, words: str) -> Refusal:
+    return upstream_error(status, words or _WORDLESS, kinds=_KINDS)

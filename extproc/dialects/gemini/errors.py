@@ -19,11 +19,10 @@ class _Detail(Struct):
 
 
 class Status(Struct):
-    """`code` is the HTTP status, `status` its name in google.rpc.Code."""
+    """`code` is the HTTP status."""
 
     code: int | None = None
     message: str | None = None
-    status: str | None = None
     details: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -49,7 +48,7 @@ def read_error(status: int, body: bytes) -> Refusal:
 def refusal_of(status: int, error: Status) -> Refusal:
     message = error.message or "The provider gave no reason."
     kinds = _KINDS_OF_BAD_KEY if status == 400 and _is_bad_key(error) else {}
-    return upstream_error(status, message, error.status or "", kinds=kinds)
+    return upstream_error(status, message, kinds=kinds)
 
 
 def status_of(error: Status) -> int:

@@ -26,15 +26,13 @@ class _Fault(Struct):
 
 
 class _Error(Struct):
-    """`status` is Google's word for the code, `detail` FastAPI's for the message.
+    """`detail` is FastAPI's word for the message.
 
     Mistral has a text as `message`, a list of faults, or an object with them as its `detail`.
     """
 
     message: Raw = NULL
-    type: Raw = NULL
     code: Raw = NULL
-    status: Raw = NULL
     detail: Raw = NULL
     error: Raw = NULL
 
@@ -73,9 +71,9 @@ def _unwrapped(written: Raw) -> _Error:
 
 def _refusal(status: int, error: _Error) -> Refusal:
     message = _words(error.message) or _words(error.detail)
-    codes = [lenient(_text, raw) or "" for raw in (error.code, error.type, error.status)]
+    code = lenient(_text, error.code) or ""
     wordless = f"The provider answered with status {status}."
-    return upstream_error(status, message or wordless, *codes, kinds=_KINDS)
+    return upstream_error(status, message or wordless, code, kinds=_KINDS)
 
 
 def _words(written: Raw) -> str:

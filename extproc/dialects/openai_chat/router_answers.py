@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from extproc.vocabulary import ModelName, ProviderName, Refusal
+
+_NO_QUOTA: Final = "insufficient_quota"
+"""A type and a code of OpenAI's."""
 
 
 def render_refusal(refusal: Refusal) -> bytes:
     """The error body that OpenAI's SDKs read."""
     error = {
         "message": refusal.message,
-        "type": "server_error" if refusal.status >= 500 else "invalid_request_error",
+        "type": _type(refusal),
         "param": refusal.param,
         "code": refusal.code,
     }
     return msgspec.json.encode({"error": error})
+
+
+def _type(refusal: Refusal) -> str:
+    if refusal.status >= 500:
+        return "server_error"
+    if refusal.code == _NO_QUOTA:
+        return _NO_QUOTA
+    return "requests" if refusal.kind == "rate_limited" else "invalid_request_error"
 
 
 def render_model(name: ModelName, owner: ProviderName) -> bytes:

@@ -30,6 +30,14 @@ _TOO_LONG: Final = Refusal(
     "upstream_failed", 502, "answer_too_long", "The provider's answer is too long to be repeated."
 )
 
+_CODES: Final = {
+    "rate_limit_exceeded",
+    "insufficient_quota",
+    "context_length_exceeded",
+    "server_is_overloaded",
+}
+"""Those of a failed response that clients act on."""
+
 _Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 _encode = msgspec.json.Encoder().encode
@@ -153,8 +161,8 @@ class _Writing:
 def _error(failure: Refusal | None) -> Json | None:
     if failure is None:
         return None
-    limited = failure.kind == "rate_limited"
-    code = "rate_limit_exceeded" if limited else "server_error"
+    otherwise = "rate_limit_exceeded" if failure.kind == "rate_limited" else "server_error"
+    code = failure.code if failure.code in _CODES else otherwise
     return {"code": code, "message": failure.message}
 
 
