@@ -147,6 +147,10 @@ STREAMS: Mapping[str, tuple[bytes, Sequence[Event]]] = {
         + DONE,
         (M, RefusalDelta("I can"), RefusalDelta("not."), Finished(CONTENT_FILTER), Ended()),
     ),
+    "a refusal that ends plainly": (
+        chunk(refusal="I cannot.") + chunk("stop") + DONE,
+        (M, RefusalDelta("I cannot."), Finished(CONTENT_FILTER), Ended()),
+    ),
     "reasoning": (
         b": OPENROUTER PROCESSING\n\n"
         + chunk(reasoning_content="Hm", content=None)
@@ -432,7 +436,10 @@ CALLS = [
                 *(A, CallDelta(0, '{"x":1}'), B, CallDelta(1, "{}"), *CALLED),
             ],
         ),
-        (answer(content=None, refusal="No."), [M, RefusalDelta("No."), *WHOLE]),
+        (
+            answer(content=None, refusal="No."),
+            [M, RefusalDelta("No."), Finished(CONTENT_FILTER), Ended()],
+        ),
         (
             answer("function_call", function_call={"name": "f", "arguments": "{}"}),
             [M, CallStarted(0, "call_7_0", "f"), CallDelta(0, "{}"), *CALLED],
@@ -749,7 +756,9 @@ def answers(draw: st.DrawFn) -> list[Event]:
                 calls += 1
             case "d" if calls:
                 events.append(CallDelta(draw(st.integers(0, calls - 1)), draw(texts)))
-    reasons = [TOOL_CALLS] if calls else [STOP, LENGTH, CONTENT_FILTER]
+    refuses = any(isinstance(event, RefusalDelta) for event in events)
+    stopped = [LENGTH, CONTENT_FILTER] if refuses else [STOP, LENGTH, CONTENT_FILTER]
+    reasons = [TOOL_CALLS] if calls else stopped
     events.append(Finished(draw(st.sampled_from(reasons)), draw(st.none() | texts)))
     events.append(UsageTold(1, 2, draw(tokens), draw(tokens), draw(tokens)))
     return [*events, Ended()]

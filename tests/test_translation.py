@@ -496,6 +496,25 @@ def test_an_error_in_the_midst_of_a_stream_is_the_clients_and_the_end(surface: S
         assert told_of(*pieces).whole is False
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_refusal_of_openais_is_one_for_a_client_of_anthropics(*, streams: bool) -> None:
+    said = {"index": 0, "finish_reason": "stop"}
+    name = "delta" if streams else "message"
+    answer = {"model": "m", "choices": [said | {name: {"refusal": "I cannot."}}]}
+    one = translation(
+        Surface.MESSAGES,
+        Api.OPENAI,
+        wants_stream=streams,
+        content_type=SSE if streams else JSON,
+    )
+    if streams:
+        body = one.piece(events(("", answer), ("", b"[DONE]")), last=True).body
+    else:
+        body = one.whole(json.dumps(answer).encode()).body
+    assert b'"stop_reason":"refusal"' in body
+    assert b"I cannot." in body
+
+
 # How it travels
 
 

@@ -96,7 +96,16 @@ class StreamReader:
 class _Reading:
     """One answer, as far as it has come."""
 
-    __slots__ = ("_calls", "_has_content", "_model", "_reason", "_thinks", "_told", "is_over")
+    __slots__ = (
+        "_calls",
+        "_has_content",
+        "_model",
+        "_reason",
+        "_refuses",
+        "_thinks",
+        "_told",
+        "is_over",
+    )
 
     def __init__(self, answer_id: str) -> None:
         self._calls = ToolCalls(answer_id)
@@ -104,6 +113,7 @@ class _Reading:
         self._reason: str | None = None
         self._told: UsageTold | None = None
         self._thinks = False
+        self._refuses = False
         self._has_content = False
         self.is_over = False
 
@@ -146,6 +156,8 @@ class _Reading:
         reason = _REASONS.get(self._reason or "", FinishReason.STOP)
         if reason == FinishReason.STOP and self._calls.started:
             reason = FinishReason.TOOL_CALLS  # OpenAI has `stop` after a call that was chosen
+        elif reason == FinishReason.STOP and self._refuses:
+            reason = FinishReason.CONTENT_FILTER  # and after a refusal
         return [*self._thought(), Finished(reason), Ended()]
 
     def _chunk(self, data: bytes) -> Iterator[Event]:
@@ -192,6 +204,7 @@ class _Reading:
         yield from self._content(delta.content)
         if delta.refusal:
             yield from self._thought()
+            self._refuses = True
             yield RefusalDelta(delta.refusal)
         calls = delta.tool_calls or ()
         if delta.function_call:
