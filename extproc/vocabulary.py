@@ -104,7 +104,8 @@ class ChatForm:
     seed. `takes_user` and `takes_stream_options` say whether it knows these fields; who does not
     know the latter tells a stream's usage unasked. `short_call_ids`: those of tool calls are nine
     letters and digits. `strict_turns`: a system's message only leads, and a user's never follows a
-    tool's result at once. `stops_max` is the most stop sequences, None where no limit is known.
+    tool's result at once. `stops_max` is the most stop sequences and
+    `tool_name_chars_max` the longest name of a tool, None where no limit is known.
     """
 
     output_limit_field: str = "max_tokens"
@@ -114,6 +115,7 @@ class ChatForm:
     short_call_ids: bool = False
     strict_turns: bool = False
     stops_max: int | None = None
+    tool_name_chars_max: int | None = None
 
 
 USUAL_CHAT_FORM: Final = ChatForm()

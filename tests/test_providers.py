@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from configs import CATCH_ALL, snapshot_of
@@ -141,11 +142,16 @@ def test_the_limit_of_an_answer_is_called_as_its_provider_wants_it(preset: str) 
     assert provider(baseUrl=ON_A_URL).chat_form == ChatForm()
 
 
-def test_only_mistral_wants_more_than_another_name_for_the_limit() -> None:
+def test_only_mistral_wants_more_than_another_name_for_the_limit_and_limits() -> None:
+    usual: dict[str, Any] = {
+        "output_limit_field": "max_tokens",
+        "stops_max": None,
+        "tool_name_chars_max": None,
+    }
     differ = {
         name
         for name, preset in PRESETS.items()
-        if replace(preset.chat_form, output_limit_field="max_tokens", stops_max=None) != ChatForm()
+        if replace(preset.chat_form, **usual) != ChatForm()
     }
     assert differ == {"mistral"}
 

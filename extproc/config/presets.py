@@ -100,18 +100,21 @@ class Preset:
 
 # developers.openai.com, "Create chat completion"; its reasoning models refuse `max_tokens`. Azure's
 # reference says the same, and Groq's (console.groq.com, "API Reference").
-_OPENAIS: Final = ChatForm(output_limit_field="max_completion_tokens", stops_max=4)
+_OPENAIS: Final = ChatForm(
+    output_limit_field="max_completion_tokens", stops_max=4, tool_name_chars_max=64
+)
 
 # docs.mistral.ai, "API", chat completions; what it does not know is a 422 `extra_forbidden`.
-# GitHub: partITech/php-mistral, issue 76; anomalyco/opencode, issue 1680 (ids of calls); mistralai,
-# mistral-common, src/mistral_common/protocol/instruct/validator.py (ids, the order of roles), and
-# zed-industries/zed, issue 37021 (that order, in the API).
+# GitHub: partITech/php-mistral, issue 76; anomalyco/opencode, issue 1680 (ids of calls);
+# mistralai/mistral-common, src/mistral_common/protocol/instruct/validator.py (ids, names of tools,
+# the order of roles), and zed-industries/zed, issue 37021 (that order, in the API).
 _MISTRALS: Final = ChatForm(
     seed_field="random_seed",
     takes_user=False,
     takes_stream_options=False,
     short_call_ids=True,
     strict_turns=True,
+    tool_name_chars_max=64,
 )
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(

@@ -25,7 +25,8 @@ from extproc.dialects.conversation import (
     Wording,
 )
 from extproc.dialects.json_instruction import json_instruction
-from extproc.vocabulary import Target
+from extproc.dialects.tool_names import USUAL_CHARS_MAX, refuse_long_names
+from extproc.vocabulary import Api, Target
 
 LACKS: Final = BOUND | {
     Demand.SEVERAL_ANSWERS,
@@ -72,6 +73,7 @@ def write_request(conversation: Conversation, target: Target) -> Wording:
 
 
 def _request(conversation: Conversation, target: Target) -> Block:
+    refuse_long_names(conversation.tools, USUAL_CHARS_MAX, Api.BEDROCK)
     traits = traits_of(target.upstream_model)
     blocks = Blocks(traits)
     turns = _ended(_turns(conversation.messages, blocks), traits)

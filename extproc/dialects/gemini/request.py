@@ -26,7 +26,8 @@ from extproc.dialects.conversation import (
 from extproc.dialects.gemini.contents import Json, contents, texts
 from extproc.dialects.gemini.models import LEVELS, Budget, Facts, Levels, facts_of
 from extproc.dialects.json_instruction import json_instruction
-from extproc.vocabulary import Target, UpstreamModel
+from extproc.dialects.tool_names import USUAL_CHARS_MAX, refuse_long_names
+from extproc.vocabulary import Api, Target, UpstreamModel
 
 LACKS: Final = frozenset(
     {
@@ -59,6 +60,7 @@ _LEAST_LEVELS: Final = {"none": 0, "minimal": 0, "low": 1, "medium": 2, "high": 
 
 
 def write_request(conversation: Conversation, target: Target) -> Wording:
+    refuse_long_names(conversation.tools, USUAL_CHARS_MAX, Api.GEMINI)
     facts = facts_of(target.upstream_model)
     body: Json = {}
     turns = contents(conversation.messages, signed_calls=facts.signed_calls)

@@ -20,6 +20,7 @@ from extproc.dialects.conversation import (
 from extproc.dialects.openai_chat.message_writer import write_messages
 from extproc.dialects.openai_chat.models import Ways, nearest_effort, ways_of
 from extproc.dialects.payload import endpoint_of, model_prefix
+from extproc.dialects.tool_names import refuse_long_names
 from extproc.feature import Feature
 from extproc.text.tokens import Family
 from extproc.vocabulary import ChatForm, Model, Surface, Target
@@ -56,9 +57,13 @@ _Json = Mapping[str, object]
 
 
 def write_request(conversation: Conversation, target: Target) -> Wording:
-    """The body for `target`; nothing of `conversation` that its API has a place for is lost."""
+    """The body for `target`; nothing of `conversation` that its API has a place for is lost.
+
+    Raises `NotTakenError`.
+    """
     signed = target.model.family == Family.GEMINI  # OpenAI refuses fields that it does not know
     form, ways = target.provider.chat_form, ways_of(target)
+    refuse_long_names(conversation.tools, form.tool_name_chars_max, target.provider.api)
     effort = _effort(conversation, target.model, ways)
     body = {
         "messages": write_messages(conversation, form, signed=signed),
