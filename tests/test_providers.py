@@ -149,9 +149,7 @@ def test_only_mistral_wants_more_than_another_name_for_the_limit_and_limits() ->
         "tool_name_chars_max": None,
     }
     differ = {
-        name
-        for name, preset in PRESETS.items()
-        if replace(preset.chat_form, **usual) != ChatForm()
+        name for name, preset in PRESETS.items() if replace(preset.chat_form, **usual) != ChatForm()
     }
     assert differ == {"mistral"}
 

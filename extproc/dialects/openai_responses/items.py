@@ -52,6 +52,7 @@ PARTS_BY_ROLE: Final = {
     "user": TEXT_PARTS | {"input_image", "input_file", "input_audio"},
     "assistant": TEXT_PARTS | {"refusal"},
 }
+_ANY_PARTS: Final = frozenset[str]().union(*PARTS_BY_ROLE.values())
 RESULT_PARTS: Final = frozenset({"input_text", "input_image", "input_file"})
 
 _PART_FEATURES: Final = {
@@ -193,12 +194,10 @@ def _demands_of(kind: str, item: Item) -> frozenset[Demand]:
 def _message(item: Item, found: Found, param: str) -> None:
     if item.role is None:
         reject(param, "holds a message without a `role`")
-    known = PARTS_BY_ROLE.get(item.role)
-    if known is None:
-        found.demands.add(Demand.UNKNOWN_PARTS)
     found.texts += texts_of(item.content)
     if isinstance(item.content, list):
-        _look_at_parts(item.content, known or frozenset(), found)
+        # A role that is not known is a mistake, which is told as one where the request is read.
+        _look_at_parts(item.content, PARTS_BY_ROLE.get(item.role, _ANY_PARTS), found)
 
 
 def _result(item: Item, found: Found, param: str) -> None:
