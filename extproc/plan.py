@@ -16,12 +16,20 @@ from extproc.dialects.registry import CLIENTS, PROVIDERS
 from extproc.policy.eligibility import is_native
 from extproc.policy.request import Request
 from extproc.snapshot import Snapshot
-from extproc.vocabulary import Decision, Reason, Rejection, Target, TargetId
+from extproc.vocabulary import Api, Decision, Reason, Rejection, Target, TargetId
 
 JSON: Final = "application/json"
 
-_CLIENTS_HEADERS: Final = ("anthropic-version", "anthropic-beta")
-"""What a client of Anthropic's says beside its payload, which means nothing to anybody else."""
+_CLIENTS_HEADERS: Final[Mapping[Api, tuple[str, ...]]] = {
+    Api.ANTHROPIC: (
+        "anthropic-version",
+        "anthropic-beta",
+        "anthropic-dangerous-direct-browser-access",
+    ),
+    Api.OPENAI: ("openai-beta",),
+    Api.AZURE: ("openai-beta",),
+}
+"""What a client says beside its payload, which means nothing to those of another API."""
 
 
 class Step(NamedTuple):
@@ -174,9 +182,10 @@ def _steps(
 def _headers(target: Target, request: Request) -> tuple[tuple[str, str], ...]:
     """What its API wants beside the body: the client's own where the body is the client's."""
     headers = target.provider.api_headers
-    if headers and is_native(target, request.surface):
-        told = {name: request.headers[name] for name in _CLIENTS_HEADERS if name in request.headers}
-        headers = {**headers, **told}
+    if is_native(target, request.surface):
+        names = _CLIENTS_HEADERS.get(target.provider.api, ())
+        told = {name: request.headers[name] for name in names if name in request.headers}
+        headers = {**headers, **told} if told else headers
     return tuple(headers.items())
 
 

@@ -284,6 +284,21 @@ def test_the_length_and_the_type_are_those_of_the_body_that_is_sent() -> None:
 # Beside the body
 
 
+def test_a_client_of_openais_says_its_betas_to_those_with_its_api_only() -> None:
+    headers = {"openai-beta": "a=v1", "anthropic-dangerous-direct-browser-access": "true"}
+    sent = forwarded(ASKED[CHAT], "gpt", "sonnet", "nova", path=CHAT, headers=headers)
+    assert {step.target: step.headers for step in sent.chain} == {
+        "openai/gpt": (("openai-beta", "a=v1"),),
+        "claude/sonnet": VERSION,
+        "bedrock/nova": (),
+    }
+    sent = forwarded(ASKED[MESSAGES], "gpt", "sonnet", path=MESSAGES, headers=headers)
+    assert {step.target: step.headers for step in sent.chain} == {
+        "openai/gpt": (),
+        "claude/sonnet": (*VERSION, ("anthropic-dangerous-direct-browser-access", "true")),
+    }
+
+
 @pytest.mark.parametrize("path", [MESSAGES, CHAT])
 def test_what_a_client_of_anthropics_says_beside_the_payload_goes_to_anthropics_only(
     path: str,

@@ -65,6 +65,8 @@ SCRUBBED_HEADERS: Final = (
     "openai-project",
     "anthropic-version",
     "anthropic-beta",
+    "anthropic-dangerous-direct-browser-access",
+    "openai-beta",
     "cookie",
     # Who the client is and which proxies it came through. x-request-id stays: it is made by Envoy,
     # names nobody, and is what joins the log entries of one request's attempts.

@@ -363,11 +363,13 @@ def test_what_a_native_provider_gets_is_what_the_client_wrote(
 ) -> None:
     written = json.dumps({"model": NATIVE[surface], **BODIES[surface], "user_note": 1})
     written = written.replace('"user_note": 1', '"metadata" : {  "user_id" :"\u00e9" }')
-    answer = client.post(PATHS[surface], content=written, headers={"anthropic-beta": "one,two"})
+    betas = {"anthropic-beta": "one,two", "openai-beta": "three"}
+    answer = client.post(PATHS[surface], content=written, headers=betas)
     assert answer.status_code == 200, answer.text
     (seen,) = plane.seen()
     assert seen.body.decode().endswith(written.partition(",")[2].strip())
     assert seen.headers.get("anthropic-beta") == ("one,two" if surface == "messages" else None)
+    assert seen.headers.get("openai-beta") == (None if surface == "messages" else "three")
 
 
 @every_client

@@ -37,6 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
         "openai-organization",
         "openai-project",
         "anthropic-version",
+        "anthropic-dangerous-direct-browser-access",
         "cookie",
         "forwarded",
         "x-forwarded-for",
