@@ -9,8 +9,8 @@ from typing import Final
 
 # Name of the model → provider, and what it is called there.
 MODELS: Final = {
-    "gpt": ("openai", "gpt-4o"),
-    "deployment": ("azure", "gpt-4o"),
+    "gpt": ("openai", "gpt-oss-120b"),
+    "deployment": ("azure", "gpt-oss-120b"),
     "claude": ("anthropic", "claude-sonnet-4-5-20250929"),
     "gemini": ("google", "gemini-2.5-flash"),
     "claude-aws": ("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
