@@ -207,7 +207,7 @@ class Exchange:
             return self._not_for_a_model(method)
         self._surface = surface
         if method != "POST":
-            return self._unread(_wrong_method(method, "POST"), now, draw)
+            return _allowing("POST", self._unread(_wrong_method(method, "POST"), now, draw))
         if event.headers.get("content-encoding", "identity").lower() != "identity":
             return self._unread(_encoded(), now, draw)
         if event.end_of_stream:
@@ -222,7 +222,7 @@ class Exchange:
         if not MODELS_PATH.fullmatch(self._path):
             return answered(UNKNOWN_PATH, answers)
         if method != "GET":
-            return answered(_wrong_method(method, "GET"), answers)
+            return _allowing("GET", answered(_wrong_method(method, "GET"), answers))
         return self._models(answers)
 
     def _on_body(self, event: Event, now: float, draw: int) -> Reply:
@@ -394,6 +394,10 @@ def _as_json() -> Mapping[str, str]:
 def _wrong_method(method: str, right: str) -> Refusal:
     message = f"{method} is not supported here; use {right}."
     return Refusal("invalid_request", 405, "method_not_supported", message)
+
+
+def _allowing(method: str, answer: Answer) -> Answer:
+    return replace(answer, headers={**answer.headers, "allow": method})
 
 
 def _encoded() -> Refusal:

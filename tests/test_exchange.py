@@ -181,6 +181,14 @@ def test_chat_completions_are_posted(method: str) -> None:
     assert Playbook(seed()) >> headers(CHAT, method) << expected
 
 
+@pytest.mark.parametrize(("path", "method"), [(CHAT, "POST"), ("/v1/models", "GET")])
+def test_a_wrong_method_is_told_the_right_one(path: str, method: str) -> None:
+    exchange = Exchange(seed(), lambda _: EMPTY_VIEW)
+    answer = exchange.receive(headers(path, "PUT"), now=0, draw=0)
+    assert isinstance(answer, Answer)
+    assert answer.headers["allow"] == method
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE", "HEAD"])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt-4o"])
 def test_models_are_got(path: str, method: str) -> None:
