@@ -37,7 +37,12 @@ from extproc.envoy_config.files import (
 )
 from extproc.envoy_config.local_replies import table
 from extproc.envoy_config.origin import Origin
-from extproc.envoy_config.route import EXT_PROC, RESPONSE_HEADERS, REWRITE_BYTES_MAX
+from extproc.envoy_config.route import (
+    BUFFER_BYTES_MIN,
+    EXT_PROC,
+    RESPONSE_HEADERS,
+    REWRITE_BYTES_MAX,
+)
 from extproc.envoy_config.secrets import place_of, secret_file_name
 from extproc.envoy_config.signing import credentials_file_name
 from extproc.envoy_config.upstream import SCRUBBED_HEADERS
@@ -538,7 +543,7 @@ def test_passthrough_gets_neither_our_keys_nor_our_headers() -> None:
 def test_a_body_of_the_largest_size_keeps_its_retries(body_bytes_max: int) -> None:
     of = replace(EVERYTHING, body_bytes_max=body_bytes_max)
     limit = virtual_host(of)["request_body_buffer_limit"]
-    assert limit == body_bytes_max + REWRITE_BYTES_MAX
+    assert limit == max(BUFFER_BYTES_MIN, body_bytes_max + REWRITE_BYTES_MAX)
     (listener,) = config(of)["static_resources"]["listeners"]
     assert listener["per_connection_buffer_limit_bytes"] <= limit
 

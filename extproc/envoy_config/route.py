@@ -42,6 +42,11 @@ REWRITE_BYTES_MAX: Final = 64 * 1024
 Envoy keeps a body for its retries in the same buffer: one that outgrows it loses them silently.
 """
 
+BUFFER_BYTES_MIN: Final = 4 * 1024 * 1024
+"""An answer to be translated is held in a buffer of this size, too. One that fills it before the
+router has replied to its head is never read on, nor refused: it waits for a timeout.
+"""
+
 IDLE_S: Final = 300.0
 """The longest silence in an answer: reasoning models pause for minutes between two events."""
 
@@ -70,7 +75,7 @@ def idle_timeout(snapshot: Snapshot) -> timedelta:
 
 def body_buffer_bytes(snapshot: Snapshot) -> int:
     """Where Envoy itself answers 413; the exact limit is for the service to enforce."""
-    return snapshot.body_bytes_max + REWRITE_BYTES_MAX
+    return max(BUFFER_BYTES_MIN, snapshot.body_bytes_max + REWRITE_BYTES_MAX)
 
 
 def route_configuration(snapshot: Snapshot) -> RouteConfiguration:

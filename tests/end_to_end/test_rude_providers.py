@@ -173,3 +173,28 @@ def test_a_translated_answer_that_is_compressed_though_none_may_be_is_an_error(
     answer = client.post("/v1/messages", json=HELLO | {"max_tokens": 9})
     assert answer.status_code == 502
     assert answer.json()["error"]["message"]
+
+
+SMALL_BODIES = ROUTING + "bodyBytesMax: 100KiB\n"
+
+
+@pytest.fixture(scope="module")
+def small(rude: Rude, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+    directory, base_urls = tmp_path_factory.mktemp("small"), {"rude": rude.base_url}
+    with DataPlane(SMALL_BODIES, directory, base_urls=base_urls, feedback=False) as plane:
+        yield plane
+
+
+@pytest.mark.parametrize("size_bytes", [200_000, MIB, 3 * MIB])
+def test_a_long_answer_is_translated_however_small_bodies_are(
+    small: DataPlane, rude: Rude, size_bytes: int
+) -> None:
+    message = {"role": "assistant", "content": "a" * size_bytes}
+    answer = {"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    body = json.dumps(answer).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    rude.script, rude.reset = head % len(body) + body, False
+    with small.client() as client:
+        got = client.post("/v1/messages", json=HELLO | {"max_tokens": 9}, timeout=10)
+    assert got.status_code == 200
+    assert len(got.json()["content"][0]["text"]) == size_bytes
