@@ -10,7 +10,7 @@ from grpc_health.v1.health import aio as health
 
 from extproc.servers.access_log import AccessLogService
 from extproc.servers.ext_proc import STREAMS_MAX, ExtProcService, channel_options
-from extproc.servers.transport import UNIX, BindError, bind_error, check_unused
+from extproc.servers.transport import LEAVE_S, UNIX, BindError, bind_error, check_unused
 from extproc.snapshot import BODY_BYTES_CEILING
 from extproc.wire.ext_proc import SERVICE
 
@@ -45,7 +45,9 @@ class GrpcioTransport:
             await self._healths.set(name, told.SERVING if serving else told.NOT_SERVING)
 
     async def stop(self, grace_s: float | None) -> None:
-        await self._server.stop(grace_s)
+        # An exchange ends here before its last words are sent. Broken off then, it would have Envoy
+        # take back the request that it has just forwarded.
+        await self._server.stop(max(grace_s or 0.0, LEAVE_S))
 
 
 def _try_to_bind(address: str) -> None:

@@ -20,7 +20,7 @@ from extproc.servers.calls import Call, Services, open_call, unary_methods
 from extproc.servers.ext_proc import MESSAGE_OVERHEAD_BYTES_MAX, STREAMS_MAX, ExtProcService
 from extproc.servers.health import Health
 from extproc.servers.traces import where
-from extproc.servers.transport import UNIX, bind_error, bound
+from extproc.servers.transport import LEAVE_S, UNIX, bind_error, bound
 from extproc.snapshot import BODY_BYTES_CEILING
 from extproc.wire.ext_proc import SERVICE
 
@@ -29,9 +29,6 @@ GREETING_S: Final = 10.0
 
 GOODBYE_S: Final = 10.0
 """How long a client may take to read what it was sent before its connection was closed."""
-
-LEAVE_S: Final = 0.2
-"""How long at least a client has to hear that the server leaves, and to read its last answers."""
 
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 """Seconds of silence until a peer is asked whether it is there, and between questions; how many."""

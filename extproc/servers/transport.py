@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+LEAVE_S: Final = 0.2
+"""How long at least a client has to hear that the server leaves, and to read its last answers."""
+
 UNIX: Final = "unix:"
 
 
@@ -29,7 +32,7 @@ class Transport(Protocol):
         """What health checks are told from now on."""
 
     async def stop(self, grace_s: float | None) -> None:
-        """Take nothing new; what is open has `grace_s` to finish, and no time without it."""
+        """Take nothing new; what is open has `grace_s` to finish, and `LEAVE_S` at least."""
 
 
 def bind_error(address: str, error: OSError) -> BindError:

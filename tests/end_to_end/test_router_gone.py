@@ -117,7 +117,9 @@ def test_a_router_that_ends_under_load_leaves_no_request_unrouted(
     statuses = outcomes_under_load(plane, trouble)
     seen = plane.seen()
     assert all(json.loads(one.body) == UPSTREAM_BODY for one in seen)
-    assert len(seen) == statuses[200]
+    # One that is killed between its reply and the end of its stream breaks what it has just routed.
+    broken = WORKERS if signum is signal.SIGKILL else 0
+    assert statuses[200] <= len(seen) <= statuses[200] + broken
 
 
 def test_a_router_that_stops_answering_is_a_504(plane: DataPlane, client: httpx.Client) -> None:
