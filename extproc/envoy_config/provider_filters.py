@@ -88,10 +88,7 @@ def header_injector(provider: Provider, header: str, secrets_dir: str) -> Creden
         credential=secret_reference(provider, secrets_dir, header),
         header=header,
     )
-    return CredentialInjector(
-        overwrite=False,
-        credential=extension("envoy.http.injected_credentials.generic", credential),
-    )
+    return _injector(credential, overwrite=False)
 
 
 def credential_injector(provider: Provider, secrets_dir: str) -> CredentialInjector:
@@ -100,7 +97,11 @@ def credential_injector(provider: Provider, secrets_dir: str) -> CredentialInjec
         header=provider.credential_header,
         header_value_prefix=provider.credential_prefix,
     )
+    return _injector(credential, overwrite=True)
+
+
+def _injector(credential: Generic, *, overwrite: bool) -> CredentialInjector:
     return CredentialInjector(
-        overwrite=True,
+        overwrite=overwrite,
         credential=extension("envoy.http.injected_credentials.generic", credential),
     )
